@@ -1,0 +1,1 @@
+//! bemi: a PostgreSQL proxy that puts application context into the write-ahead log.
