@@ -148,7 +148,7 @@ mod tests {
         let context = Context::parse(text, 100).unwrap().unwrap();
         assert_eq!(
             context.members(),
-            br#""a":123456789012345678901234567890.10,"b":1E+400"#
+            br#""a":123456789012345678901234567890.10,"b":1e+400"#
         );
     }
 
