@@ -65,7 +65,7 @@ async fn a_cluster_decodes_logically_and_leaves_nothing_behind() {
 #[tokio::test]
 async fn settings_hba_and_password_are_the_callers() {
     let options = ClusterOptions {
-        superuser: "o'wner".to_owned(),
+        superuser: "the owner".to_owned(),
         password: Some("p@ss:w/rd".to_owned()),
         hba: Some("host all all 127.0.0.1/32 scram-sha-256\n".to_owned()),
         ..ClusterOptions::default()
