@@ -1,1 +1,3 @@
 //! bemi: a PostgreSQL proxy that puts application context into the write-ahead log.
+
+pub mod tls;
