@@ -3,4 +3,5 @@
 pub mod config;
 pub mod context;
 pub mod demo;
+pub mod tls;
 pub mod wire;
