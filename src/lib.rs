@@ -3,5 +3,6 @@
 pub mod config;
 pub mod context;
 pub mod demo;
+pub mod sql;
 pub mod tls;
 pub mod wire;

@@ -17,3 +17,4 @@ pub mod response;
 pub mod startup;
 
 pub use reader::Malformed;
+pub mod encoding;
