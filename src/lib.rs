@@ -3,6 +3,7 @@
 pub mod config;
 pub mod context;
 pub mod demo;
+pub mod session;
 pub mod sql;
 pub mod tls;
 pub mod wire;
