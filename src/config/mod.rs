@@ -1,0 +1,3 @@
+//! Configuration: what the operator asked for.
+
+pub mod url;
