@@ -15,8 +15,7 @@ demo: build-tools postgres ## see it work in a minute, on a throw-away PostgreSQ
 
 test: build-tools postgres ## all tests, against a real PostgreSQL server
 	scripts/install-test-tools.sh
-	cargo test --locked --all-targets
-	cargo test --locked --doc
+	cargo test --locked
 
 test-clients: build-tools postgres ## psycopg 3 and node-postgres through the proxy
 	scripts/install-clients.sh
