@@ -1,5 +1,10 @@
 //! bemi: a PostgreSQL proxy that puts application context into the write-ahead log.
 
 pub mod config;
+pub mod context;
+pub mod demo;
 pub mod proxy;
+pub mod replication;
+pub mod sql;
 pub mod tls;
+pub mod wire;
