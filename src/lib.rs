@@ -4,6 +4,8 @@ pub mod config;
 pub mod context;
 pub mod demo;
 pub mod session;
+pub mod proxy;
+pub mod replication;
 pub mod sql;
 pub mod tls;
 pub mod wire;

@@ -3,6 +3,7 @@
 mod listen;
 mod pattern;
 mod settings;
+pub mod url;
 
 pub use listen::ListenAddress;
 pub use pattern::TablePattern;
