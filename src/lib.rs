@@ -4,6 +4,7 @@ pub mod auth;
 pub mod config;
 pub mod context;
 pub mod demo;
+pub mod proxy;
 pub mod replication;
 pub mod sql;
 pub mod tls;

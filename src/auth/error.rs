@@ -5,6 +5,7 @@
 //! the hint names what to change.
 
 use super::login::Mode;
+use crate::wire::response::{Response, Severity};
 
 /// A reason to end a login. `Display` is the M field of the ErrorResponse.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -260,6 +261,19 @@ impl AuthError {
         match self {
             Self::PasswordFailed { log_detail, .. } => log_detail.as_deref(),
             _ => None,
+        }
+    }
+}
+
+impl From<&AuthError> for Response {
+    /// What the client is told: FATAL, as every error of the server before ReadyForQuery.
+    fn from(error: &AuthError) -> Self {
+        Self {
+            severity: Severity::Fatal,
+            sqlstate: error.sqlstate(),
+            message: error.to_string(),
+            detail: error.detail().map(str::to_owned),
+            hint: error.hint().map(str::to_owned),
         }
     }
 }
