@@ -1,5 +1,6 @@
 //! bemi: a PostgreSQL proxy that puts application context into the write-ahead log.
 
+pub mod auth;
 pub mod config;
 pub mod context;
 pub mod demo;
