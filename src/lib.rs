@@ -1,3 +1,6 @@
 //! bemi: a PostgreSQL proxy that puts application context into the write-ahead log.
 
+pub mod check;
+pub mod cli;
 pub mod config;
+pub mod logging;

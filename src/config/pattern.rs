@@ -7,6 +7,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::value::found;
+
 /// Which tables, or functions, a setting speaks of. `None` stands for any.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TablePattern {
@@ -117,11 +119,7 @@ fn quoted_name(text: &str) -> Result<(String, &str), String> {
 }
 
 fn unexpected(rest: &str) -> String {
-    let found = if rest.is_empty() {
-        "the end".into()
-    } else {
-        format!("\"{rest}\"")
-    };
+    let found = if rest.is_empty() { "the end".into() } else { found(rest) };
     format!("expected name, schema.name or schema.*, found {found}")
 }
 
