@@ -255,7 +255,7 @@ mod tests {
              --listen 127.0.0.1:1 --listen unix:/run/bemi:2 --threads 3 --tls-certificate a --tls-key b --tls-client-ca c \
              --tls-mode require --auth-mode scram --users-file d --set limits.max_connections=5";
         let config = load(&arguments.split_whitespace().collect::<Vec<_>>()).expect("valid");
-        let changed = config.changed_keys(&Config::new(""));
+        let changed = config.changed_keys(&Config::new("postgresql://other".parse().expect("a URL")));
         let expected = [
             "listen",
             "threads",

@@ -29,17 +29,32 @@ pub struct Finding {
 impl Finding {
     /// As it should be.
     pub fn fine(subject: &'static str, what: impl Into<String>) -> Self {
-        Self { mark: Mark::Fine, subject, what: what.into(), remedy: Vec::new() }
+        Self {
+            mark: Mark::Fine,
+            subject,
+            what: what.into(),
+            remedy: Vec::new(),
+        }
     }
 
     /// Worth knowing.
     pub fn note(subject: &'static str, what: impl Into<String>) -> Self {
-        Self { mark: Mark::Note, subject, what: what.into(), remedy: Vec::new() }
+        Self {
+            mark: Mark::Note,
+            subject,
+            what: what.into(),
+            remedy: Vec::new(),
+        }
     }
 
     /// To be mended.
     pub fn mend(subject: &'static str, what: impl Into<String>) -> Self {
-        Self { mark: Mark::Mend, subject, what: what.into(), remedy: Vec::new() }
+        Self {
+            mark: Mark::Mend,
+            subject,
+            what: what.into(),
+            remedy: Vec::new(),
+        }
     }
 
     /// Adds a line that mends it.
@@ -64,7 +79,10 @@ impl Report {
     }
 
     fn to_mend(&self) -> usize {
-        self.findings.iter().filter(|finding| finding.mark == Mark::Mend).count()
+        self.findings
+            .iter()
+            .filter(|finding| finding.mark == Mark::Mend)
+            .count()
     }
 }
 
@@ -87,13 +105,17 @@ impl fmt::Display for Mark {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:<5} {}: {}", self.mark, self.subject, self.what)?;
-        self.remedy.iter().try_for_each(|line| write!(f, "\n        {line}"))
+        self.remedy
+            .iter()
+            .try_for_each(|line| write!(f, "\n        {line}"))
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.findings.iter().try_for_each(|finding| writeln!(f, "{finding}"))?;
+        self.findings
+            .iter()
+            .try_for_each(|finding| writeln!(f, "{finding}"))?;
         match self.to_mend() {
             0 => writeln!(f, "\nNothing to mend."),
             1 => writeln!(f, "\n1 thing to mend."),
@@ -111,7 +133,8 @@ mod tests {
         let mut report = Report::default();
         report.extend([Finding::fine("server", "db:5432 answers")]);
         assert!(report.is_ready());
-        report.extend([Finding::mend("wal_level", "is replica").by("ALTER SYSTEM SET wal_level = 'logical';")]);
+        report
+            .extend([Finding::mend("wal_level", "is replica").by("ALTER SYSTEM SET wal_level = 'logical';")]);
         assert!(!report.is_ready());
         let expected = "ok    server: db:5432 answers\n\
                         MEND  wal_level: is replica\n        ALTER SYSTEM SET wal_level = 'logical';\n\
@@ -121,7 +144,9 @@ mod tests {
 
     #[test]
     fn a_note_is_nothing_to_mend() {
-        let report = Report { findings: vec![Finding::note("pooler", "one is in between")] };
+        let report = Report {
+            findings: vec![Finding::note("pooler", "one is in between")],
+        };
         assert!(report.is_ready());
         assert!(report.to_string().ends_with("Nothing to mend.\n"));
     }

@@ -79,10 +79,16 @@ pub enum ReplicaIdentity {
 
 /// Judges everything that one session can see.
 pub fn findings(facts: &ServerFacts, pooler: Pooler, inject: &Inject) -> Vec<Finding> {
-    let audited: Vec<&TableFacts> =
-        facts.tables.iter().filter(|table| inject.wants_table(Some(&table.schema), &table.name)).collect();
+    let audited: Vec<&TableFacts> = facts
+        .tables
+        .iter()
+        .filter(|table| inject.wants_table(Some(&table.schema), &table.name))
+        .collect();
     [
-        Some(Finding::fine("login", format!("as {} in database {}", facts.user, facts.database))),
+        Some(Finding::fine(
+            "login",
+            format!("as {} in database {}", facts.user, facts.database),
+        )),
         Some(version(facts)),
         standby(facts),
         between(facts, pooler),
@@ -107,16 +113,20 @@ fn version(facts: &ServerFacts) -> Finding {
 
 fn standby(facts: &ServerFacts) -> Option<Finding> {
     facts.in_recovery.then(|| {
-        Finding::note("standby", "this server is a standby: it takes no writes, so there is nothing to add context to")
+        Finding::note(
+            "standby",
+            "this server is a standby: it takes no writes, so there is nothing to add context to",
+        )
     })
 }
 
 fn between(facts: &ServerFacts, pooler: Pooler) -> Option<Finding> {
     match (facts.is_direct, pooler) {
         (true, Pooler::None) => None,
-        (true, Pooler::Transaction) => {
-            Some(Finding::note("pooler", "upstream.pooler is \"transaction\", but nothing seems to pool connections here"))
-        }
+        (true, Pooler::Transaction) => Some(Finding::note(
+            "pooler",
+            "upstream.pooler is \"transaction\", but nothing seems to pool connections here",
+        )),
         (false, Pooler::Transaction) => Some(Finding::fine("pooler", "in between, as upstream.pooler says")),
         (false, Pooler::None) => Some(
             Finding::note(
@@ -133,7 +143,10 @@ fn wal_level(facts: &ServerFacts) -> Finding {
     if facts.wal_level == "logical" {
         return Finding::fine("wal_level", "logical");
     }
-    let what = format!("is {}: messages are written, but nothing can decode them", facts.wal_level);
+    let what = format!(
+        "is {}: messages are written, but nothing can decode them",
+        facts.wal_level
+    );
     let finding = Finding::mend("wal_level", what);
     match facts.service {
         Service::AmazonRds => finding.by("set rds.logical_replication = 1 in the parameter group, then reboot"),
@@ -148,12 +161,22 @@ fn wal_level(facts: &ServerFacts) -> Finding {
 
 fn emit(facts: &ServerFacts) -> Finding {
     // Version 17 added a fourth argument, `flush`.
-    let arguments = if facts.version_num >= 170_000 { "boolean, text, text, boolean" } else { "boolean, text, text" };
+    let arguments = if facts.version_num >= 170_000 {
+        "boolean, text, text, boolean"
+    } else {
+        "boolean, text, text"
+    };
     match facts.may_emit {
-        Some(true) => Finding::fine("pg_logical_emit_message", format!("{} may execute it", facts.user)),
+        Some(true) => Finding::fine(
+            "pg_logical_emit_message",
+            format!("{} may execute it", facts.user),
+        ),
         Some(false) => Finding::mend(
             "pg_logical_emit_message",
-            format!("{} may not execute it, so every write with context would fail", facts.user),
+            format!(
+                "{} may not execute it, so every write with context would fail",
+                facts.user
+            ),
         )
         .by(format!(
             "GRANT EXECUTE ON FUNCTION pg_catalog.pg_logical_emit_message({arguments}) TO {};",
@@ -169,11 +192,17 @@ fn identities(tables: &[&TableFacts]) -> Finding {
         .iter()
         .filter(|table| {
             table.is_logged
-                && matches!(table.identity, ReplicaIdentity::Nothing | ReplicaIdentity::NothingDespiteKey)
+                && matches!(
+                    table.identity,
+                    ReplicaIdentity::Nothing | ReplicaIdentity::NothingDespiteKey
+                )
         })
         .collect();
     if without.is_empty() {
-        return Finding::fine("replica identity", format!("usable on all tables ({})", tables.len()));
+        return Finding::fine(
+            "replica identity",
+            format!("usable on all tables ({})", tables.len()),
+        );
     }
     let what = format!(
         "{} of {} tables have none, so the log cannot say which row an UPDATE or DELETE changed, \
@@ -182,7 +211,11 @@ fn identities(tables: &[&TableFacts]) -> Finding {
         tables.len()
     );
     let remedies = without.iter().take(TABLES_SHOWN).map(|table| {
-        let identity = if table.identity == ReplicaIdentity::Nothing { "FULL" } else { "DEFAULT" };
+        let identity = if table.identity == ReplicaIdentity::Nothing {
+            "FULL"
+        } else {
+            "DEFAULT"
+        };
         format!("ALTER TABLE {} REPLICA IDENTITY {identity};", table.quoted)
     });
     let finding = remedies.fold(Finding::mend("replica identity", what), Finding::by);
@@ -193,7 +226,10 @@ fn identities(tables: &[&TableFacts]) -> Finding {
 }
 
 fn before_images(tables: &[&TableFacts]) -> Option<Finding> {
-    let count = tables.iter().filter(|table| table.is_logged && table.identity == ReplicaIdentity::Key).count();
+    let count = tables
+        .iter()
+        .filter(|table| table.is_logged && table.identity == ReplicaIdentity::Key)
+        .count();
     (count > 0).then(|| {
         Finding::note(
             "old rows",
@@ -206,13 +242,28 @@ fn before_images(tables: &[&TableFacts]) -> Option<Finding> {
 }
 
 fn unlogged(tables: &[&TableFacts]) -> Option<Finding> {
-    let names: Vec<&str> =
-        tables.iter().filter(|table| !table.is_logged).map(|table| table.quoted.as_str()).collect();
+    let names: Vec<&str> = tables
+        .iter()
+        .filter(|table| !table.is_logged)
+        .map(|table| table.quoted.as_str())
+        .collect();
     let more = names.len().saturating_sub(TABLES_SHOWN);
-    let shown = names.iter().take(TABLES_SHOWN).copied().collect::<Vec<_>>().join(", ");
-    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let shown = names
+        .iter()
+        .take(TABLES_SHOWN)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
+    let rest = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
     (!names.is_empty()).then(|| {
-        Finding::note("unlogged tables", format!("changes of {shown}{rest} never reach the write-ahead log"))
+        Finding::note(
+            "unlogged tables",
+            format!("changes of {shown}{rest} never reach the write-ahead log"),
+        )
     })
 }
 
@@ -252,36 +303,69 @@ mod tests {
 
     #[track_caller]
     fn only_mend(facts: &ServerFacts) -> Finding {
-        let mends: Vec<Finding> = judge(facts).into_iter().filter(|finding| finding.mark == Mark::Mend).collect();
+        let mends: Vec<Finding> = judge(facts)
+            .into_iter()
+            .filter(|finding| finding.mark == Mark::Mend)
+            .collect();
         assert_eq!(mends.len(), 1, "{mends:?}");
         mends.into_iter().next().expect("one")
     }
 
     #[test]
     fn nothing_is_to_be_mended_on_a_good_server() {
-        assert!(judge(&good()).iter().all(|finding| finding.mark == Mark::Fine), "{:?}", judge(&good()));
+        assert!(
+            judge(&good()).iter().all(|finding| finding.mark == Mark::Fine),
+            "{:?}",
+            judge(&good())
+        );
     }
 
     #[test]
     fn a_server_older_than_14_is_too_old() {
-        let facts = ServerFacts { version_num: 130_022, version: "13.22".into(), ..good() };
+        let facts = ServerFacts {
+            version_num: 130_022,
+            version: "13.22".into(),
+            ..good()
+        };
         assert_eq!(only_mend(&facts).subject, "version");
     }
 
     #[test]
     fn wal_level_is_mended_where_the_server_is_run() {
-        let facts = ServerFacts { wal_level: "replica".into(), ..good() };
-        assert_eq!(only_mend(&facts).remedy.first().map(String::as_str), Some("ALTER SYSTEM SET wal_level = 'logical';"));
-        let facts = ServerFacts { service: Service::AmazonRds, ..facts };
-        assert!(only_mend(&facts).remedy.join("\n").contains("rds.logical_replication"));
+        let facts = ServerFacts {
+            wal_level: "replica".into(),
+            ..good()
+        };
+        assert_eq!(
+            only_mend(&facts).remedy.first().map(String::as_str),
+            Some("ALTER SYSTEM SET wal_level = 'logical';")
+        );
+        let facts = ServerFacts {
+            service: Service::AmazonRds,
+            ..facts
+        };
+        assert!(
+            only_mend(&facts)
+                .remedy
+                .join("\n")
+                .contains("rds.logical_replication")
+        );
     }
 
     #[test]
     fn the_grant_names_the_signature_of_that_version() {
-        let facts = ServerFacts { may_emit: Some(false), user: "\"Bob\"".into(), ..good() };
-        let grant = "GRANT EXECUTE ON FUNCTION pg_catalog.pg_logical_emit_message(boolean, text, text) TO \"Bob\";";
+        let facts = ServerFacts {
+            may_emit: Some(false),
+            user: "\"Bob\"".into(),
+            ..good()
+        };
+        let grant =
+            "GRANT EXECUTE ON FUNCTION pg_catalog.pg_logical_emit_message(boolean, text, text) TO \"Bob\";";
         assert_eq!(only_mend(&facts).remedy, [grant]);
-        let facts = ServerFacts { version_num: 170_000, ..facts };
+        let facts = ServerFacts {
+            version_num: 170_000,
+            ..facts
+        };
         let grant = "GRANT EXECUTE ON FUNCTION pg_catalog.pg_logical_emit_message(boolean, text, text, boolean) TO \"Bob\";";
         assert_eq!(only_mend(&facts).remedy, [grant]);
     }
@@ -291,15 +375,19 @@ mod tests {
         let mut facts = good();
         facts.tables.push(table("a", ReplicaIdentity::Nothing));
         facts.tables.push(table("b", ReplicaIdentity::NothingDespiteKey));
-        let mends =
-            ["ALTER TABLE public.a REPLICA IDENTITY FULL;", "ALTER TABLE public.b REPLICA IDENTITY DEFAULT;"];
+        let mends = [
+            "ALTER TABLE public.a REPLICA IDENTITY FULL;",
+            "ALTER TABLE public.b REPLICA IDENTITY DEFAULT;",
+        ];
         assert_eq!(only_mend(&facts).remedy, mends);
     }
 
     #[test]
     fn a_long_list_of_tables_is_cut() {
         let mut facts = good();
-        facts.tables.extend((0..13).map(|number| table(&format!("t{number}"), ReplicaIdentity::Nothing)));
+        facts
+            .tables
+            .extend((0..13).map(|number| table(&format!("t{number}"), ReplicaIdentity::Nothing)));
         let remedy = only_mend(&facts).remedy;
         assert_eq!(remedy.len(), TABLES_SHOWN + 1);
         assert_eq!(remedy.last().map(String::as_str), Some("... and 3 more"));
@@ -309,22 +397,41 @@ mod tests {
     fn tables_that_are_not_audited_do_not_matter() {
         let mut facts = good();
         facts.tables.push(table("log", ReplicaIdentity::Nothing));
-        let inject = Inject { exclude: vec!["log".parse().expect("a pattern")], ..Inject::default() };
-        assert!(findings(&facts, Pooler::None, &inject).iter().all(|finding| finding.mark == Mark::Fine));
+        let inject = Inject {
+            exclude: vec!["log".parse().expect("a pattern")],
+            ..Inject::default()
+        };
+        assert!(
+            findings(&facts, Pooler::None, &inject)
+                .iter()
+                .all(|finding| finding.mark == Mark::Fine)
+        );
     }
 
     #[test]
     fn an_unlogged_table_needs_no_identity_but_a_note() {
         let mut facts = good();
-        facts.tables.push(TableFacts { is_logged: false, ..table("cache", ReplicaIdentity::Nothing) });
-        let notes: Vec<Finding> = judge(&facts).into_iter().filter(|finding| finding.mark != Mark::Fine).collect();
+        facts.tables.push(TableFacts {
+            is_logged: false,
+            ..table("cache", ReplicaIdentity::Nothing)
+        });
+        let notes: Vec<Finding> = judge(&facts)
+            .into_iter()
+            .filter(|finding| finding.mark != Mark::Fine)
+            .collect();
         assert_eq!(notes.len(), 1);
-        assert_eq!(notes.first().map(|note| (note.mark, note.subject)), Some((Mark::Note, "unlogged tables")));
+        assert_eq!(
+            notes.first().map(|note| (note.mark, note.subject)),
+            Some((Mark::Note, "unlogged tables"))
+        );
     }
 
     #[test]
     fn a_pooler_in_between_is_compared_with_the_configuration() {
-        let pooled = ServerFacts { is_direct: false, ..good() };
+        let pooled = ServerFacts {
+            is_direct: false,
+            ..good()
+        };
         let between = |facts: &ServerFacts, pooler| super::between(facts, pooler).map(|finding| finding.mark);
         assert_eq!(between(&pooled, Pooler::None), Some(Mark::Note));
         assert_eq!(between(&pooled, Pooler::Transaction), Some(Mark::Fine));

@@ -16,7 +16,7 @@ use super::file::{self, Entry};
 use super::keys::{self, KEYS};
 use super::nearest::nearest;
 use super::origin::{ConfigError, Origin, Problem};
-use super::settings::Config;
+use super::settings::{Config, no_url};
 use super::value::{Raw, found};
 
 /// The file that is read without being asked for, if it exists.
@@ -69,7 +69,7 @@ impl Config {
             .into_iter()
             .chain(from_environment(&sources.environment, &mut problems))
             .chain(from_flags(&sources.flags, &mut problems));
-        let mut config = Self::new("");
+        let mut config = Self::new(no_url());
         let mut origins = BTreeMap::new();
         for Assignment { key, origin, raw } in assignments.collect::<Vec<_>>() {
             match apply(&mut config, &key, &raw) {
@@ -92,7 +92,7 @@ impl Config {
         }
     }
 
-    /// Every key and its value, as a `proxy.toml` that means the same; a password in the URL is masked.
+    /// Every key and its value, as a `proxy.toml`; only the URL is shown in short, without password and most parameters.
     pub fn to_toml(&self) -> String {
         KEYS.iter()
             .map(|key| format!("{} = {}\n", key.path, (key.show)(self)))
@@ -102,7 +102,7 @@ impl Config {
     /// The keys whose values differ between the two.
     pub fn changed_keys(&self, other: &Self) -> Vec<&'static str> {
         KEYS.iter()
-            .filter(|key| (key.show)(self) != (key.show)(other))
+            .filter(|key| !(key.same)(self, other))
             .map(|key| key.path)
             .collect()
     }

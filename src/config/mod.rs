@@ -7,6 +7,7 @@
 //!   file     proxy.toml -> keys with their lines
 //!   value    text or TOML -> a field's type, and back
 //!   checks   bounds, and settings that need each other
+//! url        the server's address, from the application's own DATABASE_URL
 //! origin     "--listen", "BEMI_LISTEN", "proxy.toml:3": every error begins with one
 //! ```
 //!
@@ -21,6 +22,7 @@ mod nearest;
 mod origin;
 mod pattern;
 mod settings;
+pub mod url;
 mod value;
 
 #[cfg(test)]

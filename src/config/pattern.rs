@@ -119,7 +119,11 @@ fn quoted_name(text: &str) -> Result<(String, &str), String> {
 }
 
 fn unexpected(rest: &str) -> String {
-    let found = if rest.is_empty() { "the end".into() } else { found(rest) };
+    let found = if rest.is_empty() {
+        "the end".into()
+    } else {
+        found(rest)
+    };
     format!("expected name, schema.name or schema.*, found {found}")
 }
 

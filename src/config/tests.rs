@@ -38,6 +38,14 @@ fn environment(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
         .collect()
 }
 
+fn url(text: &str) -> url::UpstreamUrl {
+    text.parse().expect("a URL")
+}
+
+fn defaults() -> Config {
+    Config::new(url(URL))
+}
+
 fn with_file(file: &str) -> Result<Config, String> {
     load(&[("--upstream", "upstream.url", URL)], &[], file)
 }
@@ -49,7 +57,7 @@ fn assert_refused(result: Result<Config, String>, message: &str) {
 
 #[test]
 fn a_url_is_all_that_is_needed() {
-    assert_eq!(with_file(""), Ok(Config::new(URL)));
+    assert_eq!(with_file(""), Ok(defaults()));
 }
 
 #[test]
@@ -69,7 +77,7 @@ fn flags_are_stronger_than_variables_and_variables_than_the_file() {
     ];
     let flags = [("--upstream", "upstream.url", "postgresql://flag/")];
     let config = load(&flags, &variables, file).expect("valid");
-    assert_eq!(config.upstream.url, "postgresql://flag/");
+    assert_eq!(config.upstream.url, url("postgresql://flag/"));
     assert_eq!(config.upstream.connect_timeout, Duration::from_secs(2));
     assert_eq!(config.threads, 1);
 }
@@ -107,7 +115,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
 
 #[test]
 fn a_section_may_be_empty_if_it_exists() {
-    assert_eq!(with_file("[tls]\n[context.static]\n"), Ok(Config::new(URL)));
+    assert_eq!(with_file("[tls]\n[context.static]\n"), Ok(defaults()));
     assert!(
         with_file("[tsl]\n")
             .expect_err("unknown")
@@ -194,7 +202,7 @@ fn a_file_that_was_asked_for_must_exist() {
         environment: environment(&[url]),
         ..Sources::default()
     };
-    assert_eq!(Config::load(&not_asked_for, missing), Ok(Config::new(URL)));
+    assert_eq!(Config::load(&not_asked_for, missing), Ok(defaults()));
     let unreadable = |_: &Path| Err(io::Error::from(io::ErrorKind::PermissionDenied));
     assert!(Config::load(&not_asked_for, unreadable).is_err());
 }
@@ -282,7 +290,7 @@ fn a_misspelt_log_level_does_not_silence_the_log() {
 
 #[test]
 fn the_password_is_in_no_debug_output_and_in_no_error() {
-    let config = Config::new(URL);
+    let config = defaults();
     assert!(!format!("{config:?}").contains("hunter2"));
     assert!(!config.to_toml().contains("hunter2"));
     for (flag, key) in [
@@ -305,7 +313,7 @@ fn variables_that_kubernetes_sets_for_a_service_are_not_ours() {
         ("BEMI_PORT", "tcp://10.0.0.1:6432"),
         ("BEMI_PROXY_PORT_6432_TCP_ADDR", "10.0.0.1"),
     ];
-    assert_eq!(load(&[], &links, ""), Ok(Config::new(URL)));
+    assert_eq!(load(&[], &links, ""), Ok(defaults()));
 }
 
 #[test]
@@ -323,7 +331,7 @@ fn every_key_has_a_variable_of_its_own() {
             .any(|variable| variable == "BEMI_INJECT_SQL_MAX_BYTES")
     );
     for key in KEYS {
-        let shown = (key.show)(&Config::new(URL)).trim_matches('"').to_owned();
+        let shown = (key.show)(&defaults()).trim_matches('"').to_owned();
         let value = if shown.starts_with('[') || shown.starts_with('{') {
             String::new()
         } else {
@@ -340,13 +348,13 @@ fn every_key_has_a_variable_of_its_own() {
             value
         };
         let config = load(&[], &[("BEMI_UPSTREAM", URL), (&key.variable(), &value)], "");
-        assert_eq!(config, Ok(Config::new(URL)), "{}", key.path);
+        assert_eq!(config, Ok(defaults()), "{}", key.path);
     }
 }
 
 #[test]
 fn what_is_printed_reads_back() {
-    let mut config = Config::new("postgresql://db/app");
+    let mut config = Config::new(url("postgresql://db/app"));
     config.listen.push("unix:/run/bemi".parse().expect("an address"));
     config.inject.include = vec![r#"audit."My Table""#.parse().expect("a pattern")];
     config.context.facts = vec![Fact::User, Fact::ClientAddr];
@@ -360,7 +368,7 @@ fn what_is_printed_reads_back() {
 
 #[test]
 fn changed_keys_are_named() {
-    let old = Config::new(URL);
+    let old = defaults();
     let mut new = old.clone();
     new.threads = 4;
     new.log.level = "debug".into();

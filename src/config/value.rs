@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::settings::no_url;
 use super::settings::{AuthMode, ClientTlsMode, CommentReuse, Fact, LogFormat, Pooler, SqlText};
+use super::url::UpstreamUrl;
 use super::{ListenAddress, TablePattern};
 
 /// What a source says about a key.
@@ -79,6 +81,26 @@ impl Setting for String {
 
     fn show(&self) -> String {
         show_text(self)
+    }
+}
+
+impl Setting for UpstreamUrl {
+    /// Empty: none yet, as in a `proxy.toml` whose URL comes from the environment.
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            Ok(no_url())
+        } else {
+            Self::parse(text).map_err(|error| error.to_string())
+        }
+    }
+
+    /// In short: without password, and without most parameters.
+    fn show(&self) -> String {
+        if self.hosts.is_empty() {
+            show_text("")
+        } else {
+            show_text(&self.to_string())
+        }
     }
 }
 
