@@ -3,5 +3,9 @@
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod context;
+pub mod demo;
 pub mod logging;
+pub mod sql;
 pub mod tls;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! `bemi demo`: the whole product on a throw-away PostgreSQL, in a minute.
+
+pub mod cluster;
