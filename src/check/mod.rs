@@ -2,7 +2,8 @@
 //! proxy answer.
 //!
 //! ```text
-//! queries      asks a session            -> ServerFacts
+//! session      logs in as the URL says
+//! queries      asks that session         -> ServerFacts
 //! server       ServerFacts               -> findings      PURE
 //! certificate  the server's certificate  -> a finding     PURE
 //! report       findings                  -> text          PURE
@@ -14,6 +15,7 @@ pub mod health;
 mod queries;
 pub mod report;
 pub mod server;
+mod session;
 
 #[cfg(test)]
 mod tests;

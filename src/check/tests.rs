@@ -4,10 +4,10 @@ use tokio::net::TcpStream;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, NoTls};
 
-use super::queries;
 use super::report::{Finding, Mark};
 use super::server::{ServerFacts, findings};
-use crate::config::{Inject, Pooler};
+use super::{queries, session};
+use crate::config::{Config, Inject, Pooler};
 use crate::demo::cluster::{Cluster, ClusterOptions};
 
 async fn login(server: &Cluster, user: &str) -> Client {
@@ -108,4 +108,53 @@ async fn wal_level_and_standby_are_seen_on_a_real_server() {
     let facts = ask(&server, server.superuser()).await;
     assert!(facts.in_recovery);
     assert_eq!(to_mend(&facts), []);
+}
+
+/// The only finding of a session that could not be had.
+async fn refusal(server: &Cluster, url: &str) -> (Mark, String) {
+    let stream = TcpStream::connect(("127.0.0.1", server.port()))
+        .await
+        .expect("a connection");
+    let config = Config::new(url.parse().expect("a URL"));
+    let found = session::look_around(stream, &config).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    let finding = found.into_iter().next().expect("one");
+    assert_eq!(finding.subject, "login");
+    (finding.mark, finding.what)
+}
+
+#[tokio::test]
+async fn a_login_that_fails_says_what_the_server_said() {
+    let hba = "host all all 127.0.0.1/32 scram-sha-256".to_owned();
+    let options = ClusterOptions {
+        hba: Some(hba),
+        password: Some("right".to_owned()),
+        ..ClusterOptions::default()
+    };
+    let server = Cluster::start(&options).expect("a server");
+    let url = |login: &str| format!("postgresql://{login}127.0.0.1:{}/postgres", server.port());
+
+    let (mark, what) = refusal(&server, &url("")).await;
+    assert!(mark == Mark::Note && what.contains("names no user"), "{what}");
+    let (mark, what) = refusal(&server, &url("postgres@")).await;
+    assert!(
+        mark == Mark::Note && what.contains("asks for a password"),
+        "{what}"
+    );
+    let (mark, what) = refusal(&server, &url("postgres:wrong@")).await;
+    assert!(
+        mark == Mark::Mend && what.contains("password authentication failed") && what.contains("28P01"),
+        "{what}"
+    );
+
+    let stream = TcpStream::connect(("127.0.0.1", server.port()))
+        .await
+        .expect("a connection");
+    let config = Config::new(url("postgres:right@").parse().expect("a URL"));
+    let found = session::look_around(stream, &config).await;
+    assert!(
+        found.iter().all(|finding| finding.mark != Mark::Mend),
+        "{found:?}"
+    );
+    assert!(found.len() > 3, "{found:?}");
 }
