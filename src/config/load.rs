@@ -25,6 +25,8 @@ const DEFAULT_FILE: &str = "proxy.toml";
 const FILE_VARIABLE: &str = "BEMI_CONFIG";
 /// What all our variables begin with.
 const PREFIX: &str = "BEMI_";
+/// Variables that are no settings: where the demo and the tests find PostgreSQL, and what steers the tests.
+const NOT_SETTINGS: [&str; 3] = ["BEMI_PG_", "BEMI_TEST_", "BEMI_REQUIRE_"];
 
 /// What the user said, kept for reading it all again at SIGHUP. No `Debug`: it may hold a password.
 #[derive(Clone, Default)]
@@ -205,7 +207,8 @@ fn unknown_key(origin: Origin, key: &str) -> Problem {
 
 fn from_environment(environment: &BTreeMap<String, String>, problems: &mut Vec<Problem>) -> Vec<Assignment> {
     let ours = environment.iter().filter(|(name, _)| {
-        name.starts_with(PREFIX) && name.as_str() != FILE_VARIABLE && !is_service_link(name)
+        let is_other = NOT_SETTINGS.iter().any(|prefix| name.starts_with(prefix)) || *name == FILE_VARIABLE;
+        name.starts_with(PREFIX) && !is_other && !is_service_link(name)
     });
     let mut found = Vec::new();
     for (name, value) in ours {

@@ -305,13 +305,14 @@ fn the_password_is_in_no_debug_output_and_in_no_error() {
 }
 
 #[test]
-fn variables_that_kubernetes_sets_for_a_service_are_not_ours() {
+fn variables_of_kubernetes_and_of_the_tests_are_no_settings() {
     let links = [
         ("BEMI_UPSTREAM", URL),
         ("BEMI_SERVICE_HOST", "10.0.0.1"),
         ("BEMI_SERVICE_PORT_POSTGRES", "6432"),
         ("BEMI_PORT", "tcp://10.0.0.1:6432"),
         ("BEMI_PROXY_PORT_6432_TCP_ADDR", "10.0.0.1"),
+        ("BEMI_PG_BIN", "/usr/lib/postgresql/15/bin"),
     ];
     assert_eq!(load(&[], &links, ""), Ok(defaults()));
 }
@@ -374,4 +375,18 @@ fn changed_keys_are_named() {
     new.log.level = "debug".into();
     assert_eq!(old.changed_keys(&new), ["threads", "log.level"]);
     assert!(old.changed_keys(&old.clone()).is_empty());
+}
+
+#[test]
+fn the_shipped_proxy_toml_holds_every_key_with_its_default() {
+    let shipped = include_str!("../../proxy.toml");
+    let config = load(&[("--upstream", "upstream.url", URL)], &[], shipped);
+    assert_eq!(config, Ok(defaults()));
+
+    let keys: Vec<String> = file::entries(Path::new("proxy.toml"), shipped)
+        .expect("TOML")
+        .into_iter()
+        .map(|entry| entry.key)
+        .collect();
+    assert_eq!(keys, KEYS.iter().map(|key| key.path).collect::<Vec<_>>());
 }
