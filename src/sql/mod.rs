@@ -1,10 +1,22 @@
 //! What a SQL text is: its statements, their kinds, the tables they write, the context they carry.
 
+mod analyze;
 pub mod cache;
+mod comment;
+mod cursor;
+mod kind;
 mod lexer;
 mod literal;
+mod normalize;
+mod query;
+mod set_config;
+mod setting;
+mod split;
 mod statement;
+mod transaction;
 
+pub use analyze::analyze;
+pub use normalize::normalize;
 pub use statement::{Analysis, Arg, Kind, SetConfig, SetValue, Statement, TableName};
 
 use crate::wire::encoding::ClientEncoding;
@@ -64,14 +76,4 @@ pub struct FunctionName {
     pub schema: Option<String>,
     /// Case-folded, unless it was quoted.
     pub name: String,
-}
-
-/// What this text is. Never fails: what the server would refuse is [`Kind::Other`] or whatever its start promises.
-pub fn analyze(_text: &[u8], _dialect: Dialect, _rules: &Rules) -> Analysis {
-    Analysis::default()
-}
-
-/// The text with every literal replaced by `$n`, counted on from the highest `$n` that is in it, without comments.
-pub fn normalize(text: &[u8], _dialect: Dialect) -> Vec<u8> {
-    text.to_vec()
 }
