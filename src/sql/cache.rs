@@ -238,7 +238,9 @@ fn statement_bytes(statement: &Statement) -> usize {
         _ => 0,
     };
     let context = statement.context.as_ref().map_or(0, object_bytes);
-    size_of_val(statement) + targets.sum::<usize>() + problems.sum::<usize>() + inner + context
+    let has_literal = statement.set_config.is_some() || matches!(statement.kind, Kind::Set { .. });
+    let literal = if has_literal { statement.range.len() } else { 0 };
+    size_of_val(statement) + targets.sum::<usize>() + problems.sum::<usize>() + inner + context + literal
 }
 
 fn object_bytes(object: &Map<String, Value>) -> usize {
