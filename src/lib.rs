@@ -6,6 +6,8 @@ pub mod config;
 pub mod context;
 pub mod demo;
 pub mod logging;
+pub mod proxy;
+pub mod replication;
 pub mod sql;
 pub mod tls;
 pub mod wire;

@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, NoTls};
 
-use super::{
-    Cluster, ClusterError, ClusterOptions, is_about_a_taken_port, last_lines, says_ready, setting_line,
-};
+use super::place::{is_about_a_taken_port, last_lines, says_ready, setting_line};
+use super::{Cluster, ClusterError, ClusterOptions};
 
 async fn connect(cluster: &Cluster) -> Client {
     let (client, connection) = tokio_postgres::connect(&cluster.url("postgres", &[]), NoTls)

@@ -1,0 +1,6 @@
+//! What a logical replication stream says. Pure: bytes in, values out.
+
+mod lsn;
+pub mod pgoutput;
+
+pub use lsn::{Lsn, ParseLsnError, Timestamp};
