@@ -1,5 +1,6 @@
 //! bemi: a PostgreSQL proxy that puts application context into the write-ahead log.
 
+pub mod auth;
 pub mod check;
 pub mod cli;
 pub mod config;
@@ -8,6 +9,7 @@ pub mod demo;
 pub mod logging;
 pub mod proxy;
 pub mod replication;
+pub mod session;
 pub mod sql;
 pub mod tls;
 pub mod wire;

@@ -2,8 +2,9 @@
 //!
 //! Exit codes: 0 done, 1 failed (or something must be mended), 2 wrong usage or configuration.
 
+mod serve;
+
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::process::ExitCode;
 
@@ -11,6 +12,7 @@ use bemi::check;
 use bemi::cli::{CheckArgs, Cli, Command, DemoArgs, HealthArgs, ProxyArgs, without_credentials};
 use bemi::config::{Config, ListenAddress, Sources};
 use bemi::logging::Logging;
+use bemi::proxy::StartError;
 use clap::Parser;
 
 /// Something went wrong while doing what was asked.
@@ -80,8 +82,7 @@ fn environment() -> Result<BTreeMap<String, String>, Failure> {
 }
 
 fn load(sources: &Sources) -> Result<Config, Failure> {
-    Config::load(sources, |path| fs::read_to_string(path))
-        .map_err(|error| usage(error.to_string().replace('\n', "\nbemi: ")))
+    serve::load(sources).map_err(|error| usage(error.to_string().replace('\n', "\nbemi: ")))
 }
 
 fn proxy(args: &ProxyArgs) -> Result<ExitCode, Failure> {
@@ -91,14 +92,19 @@ fn proxy(args: &ProxyArgs) -> Result<ExitCode, Failure> {
         print!("{}", config.to_toml());
         return Ok(ExitCode::SUCCESS);
     }
-    let _logging = Logging::start(&config.log).map_err(usage)?;
-    Err(failed("the proxy is not part of this build"))
+    let logging = Logging::start(&config.log).map_err(usage)?;
+    // One thread accepts; the connections are served on threads of their own.
+    let served = one_thread()?.block_on(serve::serve(config, sources, logging));
+    served.map(|()| ExitCode::SUCCESS).map_err(|error| match error {
+        StartError::Generation(_) => usage(error),
+        StartError::Listen(_) | StartError::System(_) => failed(error),
+    })
 }
 
 fn check(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let config = load(&args.sources(environment()?))?;
     let _logging = Logging::start(&config.log).map_err(usage)?;
-    let report = small_runtime()?.block_on(check::run(&config, std::env::home_dir().as_deref()));
+    let report = one_thread()?.block_on(check::run(&config, std::env::home_dir().as_deref()));
     print!("{report}");
     Ok(if report.is_ready() {
         ExitCode::SUCCESS
@@ -112,7 +118,7 @@ fn health(args: &HealthArgs) -> Result<ExitCode, Failure> {
         Some(address) => address.parse().map_err(usage)?,
         None => first_address(&load(&args.sources(environment()?))?)?,
     };
-    small_runtime()?
+    one_thread()?
         .block_on(check::health::probe(&address))
         .map_err(failed)?;
     Ok(ExitCode::SUCCESS)
@@ -130,8 +136,7 @@ fn demo(_args: &DemoArgs) -> Result<ExitCode, Failure> {
     Err(failed("the demo is not part of this build"))
 }
 
-/// One thread is enough to ask a few questions.
-fn small_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+fn one_thread() -> Result<tokio::runtime::Runtime, Failure> {
     let started: io::Result<_> = tokio::runtime::Builder::new_current_thread().enable_all().build();
     started.map_err(|error| failed(format!("cannot start the runtime: {error}")))
 }
