@@ -256,7 +256,7 @@ impl<W: Write> Show<'_, W> {
         }
         writeln!(
             self.output,
-            "\nNo triggers, no changed tables, no client library: only another host and port."
+            "\nNo trigger, no extra column, no client library: only another host and port."
         )?;
         Ok(())
     }
