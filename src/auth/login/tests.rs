@@ -290,7 +290,10 @@ fn password_mode_asks_nothing_where_the_server_asks_nothing() {
 #[test]
 fn scram_mode_checks_the_client_even_where_the_server_trusts_it() {
     let mut login = login(Mode::Scram, ClientChannel::Plain);
+    assert!(login.awaits_server());
     assert_eq!(login.on_server(frame(OK)).unwrap(), to_client(&offer(&[PLAIN])));
+    // What the server says next belongs to the session.
+    assert!(login.awaits_client() && !login.awaits_server());
     let step = client_scram(&mut login, "pencil", Binding::Unsupported).unwrap();
     assert!(
         step.to_client.starts_with(b"R\0\0\0\x36\0\0\0\x0cv="),

@@ -1,0 +1,1 @@
+//! Clients that break the rules: the proxy's words are the server's words.
