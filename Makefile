@@ -1,0 +1,49 @@
+# `make` alone lists what there is to do. Every target installs what it needs and is missing.
+# SECONDS_PER_TARGET=300 make fuzz; BEMI_PG_BIN=/path/to/bin make test (another PostgreSQL server).
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-clients fuzz lint fmt fmt-check deny bench check build-tools postgres
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: build-tools ## build bemi for use: target/release/bemi
+	cargo build --locked --release
+
+demo: build-tools postgres ## see it work in a minute, on a throw-away PostgreSQL
+	cargo run --locked -- demo
+
+test: build-tools postgres ## all tests, against a real PostgreSQL server
+	scripts/install-test-tools.sh
+	cargo test --locked
+
+test-clients: build-tools postgres ## psycopg 3 and node-postgres through the proxy
+	scripts/install-clients.sh
+	cargo build --locked
+	scripts/test-clients.sh
+
+fuzz: build-tools ## fuzz every parser, 60 seconds each
+	scripts/fuzz.sh
+
+lint: build-tools ## clippy; warnings are errors
+	cargo clippy --locked --all-targets -- --deny warnings
+
+fmt: ## format the code
+	cargo fmt --all
+
+fmt-check: ## say what is not formatted
+	cargo fmt --all --check
+
+deny: build-tools ## licences, duplicates, sources and known vulnerabilities of the dependencies
+	scripts/deny.sh
+
+bench: build-tools ## measure
+	cargo bench --locked
+
+check: fmt-check lint deny test test-clients ## all that continuous integration checks
+
+build-tools:
+	@scripts/install-build-tools.sh
+
+postgres:
+	@scripts/install-postgres.sh
