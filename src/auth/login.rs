@@ -215,6 +215,12 @@ impl Login {
     /// The login ends; the client gets the error, the server a closed connection.
     pub fn on_server(&mut self, frame: Frame<'_>) -> Result<Step, AuthError> {
         if let State::Passthrough(passthrough) = &mut self.state {
+            // Relayed messages are bound to nothing; to go on would be a quiet downgrade.
+            if frame.tag == AUTHENTICATION
+                && self.settings.upstream.channel_binding == ChannelBindingPolicy::Require
+            {
+                return Err(AuthError::ChannelBindingRequired);
+            }
             return passthrough.on_server(frame);
         }
         match frame.tag {

@@ -6,8 +6,8 @@ use std::io;
 use std::sync::Arc;
 
 use bemi::auth::{
-    ChannelBindingPolicy, ClientChannel, DEFAULT_MAX_SCRAM_ITERATIONS, Login, LoginSettings,
-    MAX_AUTHENTICATION_MESSAGE_LENGTH, Mode, UpstreamChannel, Users,
+    ChannelBindingPolicy, ClientChannel, Login, LoginSettings, MAX_AUTHENTICATION_MESSAGE_LENGTH, Mode,
+    UpstreamChannel, Users,
 };
 use bemi::proxy::login::{Leg, Outcome, entropy, log_in, mock_nonce};
 use bemi::tls::generate::Generated;
@@ -31,6 +31,7 @@ pub struct FrontOptions {
     /// TLS towards the server.
     pub upstream_tls: bool,
     pub channel_binding: ChannelBindingPolicy,
+    pub max_scram_iterations: u32,
     /// Text of a users file.
     pub users: String,
 }
@@ -101,7 +102,7 @@ impl Front {
                 client: channel,
                 upstream,
                 users: Some(self.users.clone()),
-                max_scram_iterations: DEFAULT_MAX_SCRAM_ITERATIONS,
+                max_scram_iterations: self.options.max_scram_iterations,
             },
             entropy().unwrap(),
         );

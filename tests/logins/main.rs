@@ -10,7 +10,7 @@ mod server;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bemi::auth::{ChannelBindingPolicy, Mode};
+use bemi::auth::{ChannelBindingPolicy, DEFAULT_MAX_SCRAM_ITERATIONS, Mode};
 use front::FrontOptions;
 use server::{Seen, TestServer, server};
 use tokio::sync::Semaphore;
@@ -210,6 +210,7 @@ fn options(server: &TestServer, mode: Mode, upstream_tls: bool) -> FrontOptions 
         server_port: server.port(),
         upstream_tls,
         channel_binding: ChannelBindingPolicy::Prefer,
+        max_scram_iterations: DEFAULT_MAX_SCRAM_ITERATIONS,
         users: users_file(),
     }
 }
@@ -344,5 +345,28 @@ async fn a_secret_copied_from_pg_authid_logs_in_upstream() {
             let seen = server.psql(port, user, Some("pencil"), client_tls).await;
             assert!(seen.stderr.contains(said), "{seen:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_server_with_many_iterations_is_served_up_to_the_limit() {
+    let server = server().await;
+    for (max_scram_iterations, said) in [
+        (200_000, "slow logged in"),
+        (
+            199_999,
+            "the server asks for 200000 SCRAM iterations, the proxy does at most 199999",
+        ),
+    ] {
+        let options = FrontOptions {
+            max_scram_iterations,
+            ..options(server, Mode::Password, false)
+        };
+        let port = front::start(options, &server.certificates).await;
+        let seen = server.psql(port, "slow", Some("pencil"), true).await;
+        assert!(
+            seen.stdout.contains(said) || seen.stderr.contains(said),
+            "{seen:?}"
+        );
     }
 }
