@@ -73,6 +73,7 @@ struct Front {
 
 impl Front {
     async fn serve(&self, client: TcpStream) -> io::Result<()> {
+        client.set_nodelay(true)?;
         let mut client: Box<dyn Stream> = Box::new(client);
         let mut channel = ClientChannel::Plain;
         let packet = loop {
@@ -137,6 +138,7 @@ impl Front {
 
     async fn connect(&self) -> io::Result<(Box<dyn Stream>, UpstreamChannel)> {
         let mut server = TcpStream::connect(("127.0.0.1", self.options.server_port)).await?;
+        server.set_nodelay(true)?;
         let channel_binding = self.options.channel_binding;
         if !self.options.upstream_tls {
             let channel = UpstreamChannel {

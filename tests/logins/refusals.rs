@@ -198,7 +198,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
 /// Plays `script` and tells how it ended.
 async fn play(server: &TestServer, port: u16, tls: bool, user: &str, script: &[Sent]) -> io::Result<String> {
-    let mut stream: Box<dyn Stream> = Box::new(TcpStream::connect(("127.0.0.1", port)).await?);
+    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.set_nodelay(true)?;
+    let mut stream: Box<dyn Stream> = Box::new(stream);
     if tls {
         stream.write_all(&ssl_request()).await?;
         assert_eq!(stream.read_u8().await?, b'S');
