@@ -12,8 +12,8 @@ pub struct VerdictCache {
 }
 
 impl VerdictCache {
-    /// An empty cache.
-    pub fn new(rules: Rules) -> Self {
+    /// An empty cache for this many texts and bytes.
+    pub fn new(rules: Rules, _entries: usize, _bytes: usize) -> Self {
         Self { rules }
     }
 

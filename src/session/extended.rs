@@ -143,24 +143,13 @@ impl Session {
 
     /// Forwards the Execute, with what must stand before and behind it because of what it does to the setting.
     fn execute(&mut self, portal: &Portal, header: Header, edit: &mut Edit<'_>) -> Step {
-        let outcome = match &portal.assignment {
-            Some(Assignment::Refused(refusal)) => {
-                self.refuse(refusal, edit.insert());
-                None
-            }
-            Some(Assignment::Set(scope, value)) => {
-                Some(Outcome::Timeline(Effect::Set(*scope, value.clone())))
-            }
-            Some(Assignment::Reset(scope)) => Some(Outcome::Timeline(Effect::Reset(*scope))),
-            Some(Assignment::Ask(_) | Assignment::Bound(_)) | None => {
-                let prepared = &portal.prepared;
-                if prepared.is_sql_level {
-                    None
-                } else {
-                    self.outcome_of(&prepared.verdict, prepared.index)
-                }
-            }
-        };
+        if let Some(Assignment::Refused(refusal)) = &portal.assignment {
+            self.refuse(refusal, edit.insert());
+        }
+        let assigned = portal.assignment.as_ref().and_then(Assignment::effect);
+        let outcome = assigned
+            .map(Outcome::Timeline)
+            .or_else(|| self.outcome_of(&portal.prepared.verdict, portal.prepared.index));
         self.sent(Reply {
             owner: Owner::Client,
             kind: Kind::Execute,

@@ -109,15 +109,10 @@ impl Session {
         let mut rewrite = Rewrite::new(text, self.dialect.encoding);
         for (index, statement) in verdict.statements().iter().enumerate() {
             self.put_ahead(verdict, index, statement.range.start, &mut rewrite);
-            let outcome = match verdict.assignment(index) {
-                Some(Assignment::Set(scope, value)) => {
-                    Some(Outcome::Timeline(Effect::Set(*scope, value.clone())))
-                }
-                Some(Assignment::Reset(scope)) => Some(Outcome::Timeline(Effect::Reset(*scope))),
-                Some(Assignment::Refused(_) | Assignment::Ask(_) | Assignment::Bound(_)) | None => {
-                    self.outcome_of(verdict, index)
-                }
-            };
+            let assigned = verdict.assignment(index).and_then(Assignment::effect);
+            let outcome = assigned
+                .map(Outcome::Timeline)
+                .or_else(|| self.outcome_of(verdict, index));
             self.count_on(outcome.as_ref());
             rewrite.slot(Owner::Client, outcome);
             if let Some(Assignment::Ask(scope)) = verdict.assignment(index) {

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::refusal::Refusal;
 use crate::config::SqlText;
-use crate::context::{Context, Scope, Value, write_json_string};
+use crate::context::{Context, Effect, Scope, Value, write_json_string};
 use crate::sql::{self, Analysis, Arg, Dialect, Kind, Rules, SetConfig, SetValue, Statement, VARIABLE};
 
 /// A text with its analysis.
@@ -32,6 +32,8 @@ struct Facts {
 pub enum Assignment {
     /// It gives it this value.
     Set(Scope, Value),
+    /// It gives it the value it has, for this long: SET .. FROM CURRENT.
+    Keep(Scope),
     /// It gives it the value of the session's start.
     Reset(Scope),
     /// It must not succeed.
@@ -40,6 +42,18 @@ pub enum Assignment {
     Ask(Option<Scope>),
     /// It depends on parameters.
     Bound(SetConfig),
+}
+
+impl Assignment {
+    /// What follows from its success, where that is known without the server.
+    pub fn effect(&self) -> Option<Effect> {
+        match self {
+            Self::Set(scope, value) => Some(Effect::Set(*scope, value.clone())),
+            Self::Keep(scope) => Some(Effect::Keep(*scope)),
+            Self::Reset(scope) => Some(Effect::Reset(*scope)),
+            Self::Refused(_) | Self::Ask(_) | Self::Bound(_) => None,
+        }
+    }
 }
 
 impl Verdict {
@@ -155,6 +169,7 @@ fn assignment(statement: &Statement, max_bytes: usize) -> Option<Assignment> {
             let scope = scope_of(*local);
             Some(match value {
                 SetValue::Default => Assignment::Reset(scope),
+                SetValue::Current => Assignment::Keep(scope),
                 SetValue::Value(text) => assign(scope, text, max_bytes),
             })
         }
