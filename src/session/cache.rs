@@ -26,11 +26,15 @@ impl AboutText for Verdict {
 impl VerdictCache {
     /// An empty cache.
     pub fn new(rules: Rules, limits: Limits) -> Self {
-        Self { rules, verdicts: TextCache::new(limits) }
+        Self {
+            rules,
+            verdicts: TextCache::new(limits),
+        }
     }
 
     /// The verdict on this text.
     pub fn get(&self, text: &[u8], dialect: Dialect) -> Arc<Verdict> {
-        self.verdicts.get_or_make(text, dialect, || Verdict::new(text, dialect, &self.rules))
+        self.verdicts
+            .get_or_make(text, dialect, || Verdict::new(text, dialect, &self.rules))
     }
 }

@@ -11,6 +11,8 @@ pub struct Analysis {
     pub statements: Box<[Statement]>,
     /// Whether an identifier of the text starts with `pg_prepared_statement`.
     pub mentions_prepared_statements: bool,
+    /// Whether it may change the [`Dialect`](crate::sql::Dialect) that later texts are read by.
+    pub may_change_dialect: bool,
 }
 
 /// One statement of a text.
