@@ -240,8 +240,8 @@ impl AuthError {
                  user for scram-sha-256.",
             ),
             Self::ChannelBindingRequired => Some(
-                "Take channel_binding=require out of the upstream URL, or let pg_hba.conf ask for \
-                 scram-sha-256 on hostssl lines.",
+                "Set [auth] mode = \"scram\" or \"password\" in the proxy's configuration and let pg_hba.conf ask \
+                 for scram-sha-256 on hostssl lines, or take channel_binding=require out of the upstream URL.",
             ),
             Self::SecretCannotAnswer { .. } => Some(
                 "Put the password itself into the users file, or let pg_hba.conf ask this user for scram-sha-256.",
@@ -249,7 +249,7 @@ impl AuthError {
             Self::SecretDiffers { .. } => {
                 Some("Copy rolpassword from pg_authid anew, or put the password itself into the users file.")
             }
-            Self::TooManyIterations { .. } => Some("Raise [auth] max_scram_iterations."),
+            Self::TooManyIterations { .. } => Some("Raise [limits] max_scram_iterations."),
             Self::NoUsers => Some("Set [auth] users_file."),
             _ => None,
         }

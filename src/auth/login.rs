@@ -185,6 +185,18 @@ impl Login {
         }
     }
 
+    /// Whether a message of the server is part of the login now. A server that trusts the connection goes on
+    /// to the session at once, while the client has still to prove itself to the proxy.
+    #[must_use]
+    pub fn awaits_server(&self) -> bool {
+        match &self.state {
+            State::Client { pending, .. } => {
+                AuthenticationRequest::decode(pending) != Ok(AuthenticationRequest::Ok)
+            }
+            State::Passthrough(_) | State::Start | State::Upstream(_) => true,
+        }
+    }
+
     /// Whether [`on_server`](Self::on_server) with this message takes milliseconds or more.
     #[must_use]
     pub fn is_expensive(&self, frame: Frame<'_>) -> bool {
@@ -196,12 +208,19 @@ impl Login {
         }
     }
 
-    /// A message of the server. It may come at any time: a server that gives up waiting says so.
+    /// A message of the server, while [`awaits_server`](Self::awaits_server). It may come out of turn: a server
+    /// that gives up waiting says so.
     ///
     /// # Errors
     /// The login ends; the client gets the error, the server a closed connection.
     pub fn on_server(&mut self, frame: Frame<'_>) -> Result<Step, AuthError> {
         if let State::Passthrough(passthrough) = &mut self.state {
+            // Relayed messages are bound to nothing; to go on would be a quiet downgrade.
+            if frame.tag == AUTHENTICATION
+                && self.settings.upstream.channel_binding == ChannelBindingPolicy::Require
+            {
+                return Err(AuthError::ChannelBindingRequired);
+            }
             return passthrough.on_server(frame);
         }
         match frame.tag {

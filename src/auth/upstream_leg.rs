@@ -9,8 +9,8 @@ use super::message::{
 use super::scram::{Binding, ClientExchange, ClientSecret, RAW_NONCE_LENGTH, ScramKeys, ScramSecret};
 use super::secret::Secret;
 
-/// SCRAM iterations the proxy is willing to do for one login, unless told otherwise. The server's default
-/// is 4,096; a million takes about a second, and a hostile server could ask for two thousand times that.
+/// SCRAM iterations the proxy is willing to do for one login, unless told otherwise
+/// (`limits.max_scram_iterations`). The server's default is 4,096; a million takes about a second, and a hostile server could ask for two thousand times that.
 pub const DEFAULT_MAX_SCRAM_ITERATIONS: u32 = 1_000_000;
 
 /// libpq's `channel_binding`, of the upstream URL.

@@ -70,6 +70,7 @@ pub(super) const KEYS: &[Key] = &[
     key!("limits.max_connections", limits.max_connections),
     key!("limits.max_startup_packet_bytes", limits.max_startup_packet_bytes),
     key!("limits.max_auth_message_bytes", limits.max_auth_message_bytes),
+    key!("limits.max_scram_iterations", limits.max_scram_iterations),
     key!(
         "limits.max_inspected_message_bytes",
         limits.max_inspected_message_bytes

@@ -300,6 +300,9 @@ pub struct Limits {
     pub max_startup_packet_bytes: usize,
     /// `max_auth_message_bytes`: longest message of a login, either way. Default 65,535, as `PG_MAX_AUTH_TOKEN_LENGTH` of the server.
     pub max_auth_message_bytes: usize,
+    /// `max_scram_iterations`: most iterations of SCRAM to do for one login at the server's request, in modes `password`
+    /// and `scram`. Default 1,000,000, about a second; the server's own default asks for 4,096.
+    pub max_scram_iterations: u32,
     /// `max_inspected_message_bytes`: longest message that is looked into; longer ones pass untouched. Default 16 MiB.
     pub max_inspected_message_bytes: usize,
     /// `statement_cache_entries`: statement texts whose analysis is remembered, over all connections. Default 10,000.
@@ -325,6 +328,7 @@ impl Default for Limits {
             max_connections: 10_000,
             max_startup_packet_bytes: 10_000,
             max_auth_message_bytes: 65_535,
+            max_scram_iterations: 1_000_000,
             max_inspected_message_bytes: 16 << 20,
             statement_cache_entries: 10_000,
             statement_cache_bytes: 64 << 20,

@@ -62,7 +62,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     loop {
-        let event = next_event(&mut client, &mut server, login.awaits_client(), max_message).await?;
+        let event = next_event(&mut client, &mut server, &login, max_message).await?;
         let decision = match event {
             Event::FromServer(bytes) => {
                 let decision;
@@ -122,11 +122,11 @@ enum Event {
 }
 
 /// The server goes first where both have spoken: what it says in place of waiting for the client (its
-/// `authentication_timeout`) ends the login.
+/// `authentication_timeout`) ends the login. One of the two is always awaited.
 async fn next_event<C, S>(
     client: &mut Leg<'_, C>,
     server: &mut Leg<'_, S>,
-    awaits_client: bool,
+    login: &Login,
     max_message: usize,
 ) -> io::Result<Event>
 where
@@ -135,12 +135,12 @@ where
 {
     tokio::select! {
         biased;
-        read = next_frame(server, max_message) => Ok(match read? {
+        read = next_frame(server, max_message), if login.awaits_server() => Ok(match read? {
             Read::Frame(bytes) => Event::FromServer(bytes),
             Read::TooLong(error) => Event::TooLong(error),
             Read::End => Event::ServerGone,
         }),
-        read = next_frame(client, max_message), if awaits_client => Ok(match read? {
+        read = next_frame(client, max_message), if login.awaits_client() => Ok(match read? {
             Read::Frame(bytes) => Event::FromClient(bytes),
             Read::TooLong(error) => Event::TooLong(error),
             Read::End => Event::ClientGone,

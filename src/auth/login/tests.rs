@@ -290,7 +290,10 @@ fn password_mode_asks_nothing_where_the_server_asks_nothing() {
 #[test]
 fn scram_mode_checks_the_client_even_where_the_server_trusts_it() {
     let mut login = login(Mode::Scram, ClientChannel::Plain);
+    assert!(login.awaits_server());
     assert_eq!(login.on_server(frame(OK)).unwrap(), to_client(&offer(&[PLAIN])));
+    // What the server says next belongs to the session.
+    assert!(login.awaits_client() && !login.awaits_server());
     let step = client_scram(&mut login, "pencil", Binding::Unsupported).unwrap();
     assert!(
         step.to_client.starts_with(b"R\0\0\0\x36\0\0\0\x0cv="),
@@ -411,26 +414,30 @@ fn required_channel_binding_accepts_nothing_less() {
 }
 
 #[test]
-fn required_channel_binding_is_not_waived_where_password_mode_would_trust() {
-    let upstream = UpstreamChannel {
-        server_end_point: Some(b"theirs".to_vec()),
-        channel_binding: ChannelBindingPolicy::Require,
-    };
-    let settings = LoginSettings {
-        upstream,
-        ..settings(Mode::Password, tls())
-    };
-    let mut login = Login::new(
-        settings,
-        Entropy {
-            client: [1; 18],
-            upstream: [2; 18],
-        },
-    );
-    assert_eq!(
-        login.on_server(frame(OK)).unwrap_err(),
-        AuthError::ChannelBindingRequired
-    );
+fn required_channel_binding_is_not_waived_where_nobody_would_look() {
+    for (mode, request) in [
+        (Mode::Password, OK.to_vec()),
+        (Mode::Passthrough, OK.to_vec()),
+        (Mode::Passthrough, offer(&[PLUS, PLAIN])),
+    ] {
+        let upstream = UpstreamChannel {
+            server_end_point: Some(b"theirs".to_vec()),
+            channel_binding: ChannelBindingPolicy::Require,
+        };
+        let settings = LoginSettings {
+            upstream,
+            ..settings(mode, tls())
+        };
+        let mut login = Login::new(
+            settings,
+            Entropy {
+                client: [1; 18],
+                upstream: [2; 18],
+            },
+        );
+        let error = login.on_server(frame(&request)).unwrap_err();
+        assert_eq!(error, AuthError::ChannelBindingRequired, "{mode}");
+    }
 }
 
 #[test]
