@@ -285,3 +285,20 @@ async fn sighup_takes_a_good_configuration_and_refuses_a_bad_one() {
     assert_eq!(refusal.code().map(|code| code.code()), Some("53300"));
     drop(only);
 }
+
+#[test]
+fn the_demonstration_shows_each_row_change_with_its_context() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (code, shown, error) = run(directory.path(), &["demo"]);
+    assert_eq!(code, Some(0), "{error}");
+    for text in [
+        "INSERT todo",
+        "UPDATE todo",
+        "DELETE todo",
+        "user_id   187234",
+        "\"/todo/import\"",
+        "TLSv1.",
+    ] {
+        assert!(shown.contains(text), "{text} is missing in\n{shown}");
+    }
+}
