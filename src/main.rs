@@ -9,9 +9,10 @@ use std::io;
 use std::process::ExitCode;
 
 use bemi::check;
-use bemi::cli::{CheckArgs, Cli, Command, DemoArgs, HealthArgs, ProxyArgs, without_credentials};
+use bemi::cli::{CheckArgs, Cli, Command, HealthArgs, ProxyArgs, without_credentials};
 use bemi::config::{Config, ListenAddress, Sources};
-use bemi::logging::Logging;
+use bemi::demo;
+use bemi::logging::{Logging, wants_colour};
 use bemi::proxy::StartError;
 use clap::Parser;
 
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         Command::Proxy(args) => proxy(&args),
         Command::Check(args) => check(&args),
         Command::Health(args) => health(&args),
-        Command::Demo(args) => demo(&args),
+        Command::Demo(options) => show(&options),
     });
     done.unwrap_or_else(|failure| {
         eprint!("{}", failure.message);
@@ -132,8 +133,25 @@ fn first_address(config: &Config) -> Result<ListenAddress, Failure> {
         .ok_or_else(|| usage("listen: needs at least one address"))
 }
 
-fn demo(_args: &DemoArgs) -> Result<ExitCode, Failure> {
-    Err(failed("the demo is not part of this build"))
+fn show(options: &demo::Options) -> Result<ExitCode, Failure> {
+    let output = &mut io::stdout();
+    let style = demo::Style {
+        color: wants_colour(output),
+        width: columns(),
+    };
+    one_thread()?
+        .block_on(demo::run(options, style, output, serve::in_the_background))
+        .map_err(failed)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Interactive shells know how wide the terminal is, and export it on demand.
+fn columns() -> usize {
+    const USUAL: usize = 110;
+    std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.parse().ok())
+        .unwrap_or(USUAL)
 }
 
 fn one_thread() -> Result<tokio::runtime::Runtime, Failure> {

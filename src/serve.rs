@@ -6,11 +6,13 @@
 //! | either one again | end at once |
 //! | SIGHUP | read configuration and certificates again; where something is wrong, the old ones stay |
 
+use std::error::Error;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 
-use bemi::config::{Config, Sources};
+use bemi::config::{Config, ListenAddress, Sources};
 use bemi::logging::Logging;
 use bemi::proxy::{Handle, Proxy, StartError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -27,18 +29,41 @@ pub async fn serve(config: Config, sources: Sources, logging: Logging) -> Result
     let upstream = config.upstream.url.to_string();
     let proxy = Proxy::bind(config).await?;
     let handle = proxy.handle();
-    let listen: Vec<String> = handle.config().listen.iter().map(ToString::to_string).collect();
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        listen = listen.join(", "),
-        upstream,
-        "started"
-    );
+    let listen = addresses(&proxy, &handle.config());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), listen, upstream, "started");
     let obeying = tokio::spawn(signals.obey(handle, sources, logging));
     proxy.run().await;
     obeying.abort();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A proxy in front of `url` on a free port, for the demonstration. It ends with the runtime.
+///
+/// # Errors
+/// When the URL is none, or the proxy cannot start.
+pub async fn in_the_background(url: String) -> Result<SocketAddr, Box<dyn Error + Send + Sync>> {
+    let mut config = Config::new(url.parse()?);
+    config.listen = vec!["127.0.0.1:0".parse()?];
+    let proxy = Proxy::bind(config).await?;
+    let address = proxy
+        .local_addresses()
+        .first()
+        .copied()
+        .ok_or("it has no address")?;
+    tokio::spawn(proxy.run());
+    Ok(address)
+}
+
+/// Where it listens in fact: names are resolved, and port 0 is the one that the system chose.
+fn addresses(proxy: &Proxy, config: &Config) -> String {
+    let tcp = proxy.local_addresses().iter().map(ToString::to_string);
+    let unix = config
+        .listen
+        .iter()
+        .filter_map(ListenAddress::socket_path)
+        .map(|path| path.display().to_string());
+    tcp.chain(unix).collect::<Vec<_>>().join(", ")
 }
 
 /// The configuration as it is now.
