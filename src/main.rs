@@ -5,14 +5,18 @@
 mod serve;
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 
 use bemi::check;
 use bemi::cli::{CheckArgs, Cli, Command, HealthArgs, ProxyArgs, without_credentials};
 use bemi::config::{Config, ListenAddress, Sources};
 use bemi::demo;
+<<<<<<< HEAD
 use bemi::logging::{Logging, wants_colour};
+=======
+use bemi::logging::Logging;
+>>>>>>> infra
 use bemi::proxy::StartError;
 use clap::Parser;
 
@@ -20,6 +24,8 @@ use clap::Parser;
 const FAILED: u8 = 1;
 /// It could not even be asked: flags, environment or file are wrong.
 const USAGE: u8 = 2;
+/// The columns that the demo's report is laid out for: what every terminal has.
+const DEMO_WIDTH: usize = 80;
 
 fn main() -> ExitCode {
     let done = arguments().and_then(|cli| match cli.command {
@@ -133,6 +139,7 @@ fn first_address(config: &Config) -> Result<ListenAddress, Failure> {
         .ok_or_else(|| usage("listen: needs at least one address"))
 }
 
+<<<<<<< HEAD
 fn show(options: &demo::Options) -> Result<ExitCode, Failure> {
     let output = &mut io::stdout();
     let style = demo::Style {
@@ -152,6 +159,24 @@ fn columns() -> usize {
         .ok()
         .and_then(|columns| columns.parse().ok())
         .unwrap_or(USUAL)
+=======
+fn demo(args: &DemoArgs) -> Result<ExitCode, Failure> {
+    let options = demo::Options {
+        keep: args.keep,
+        upstream: args.upstream.clone(),
+    };
+    let mut output = io::stdout().lock();
+    // https://no-color.org
+    let color = output.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let style = demo::Style {
+        color,
+        width: DEMO_WIDTH,
+    };
+    one_thread()?
+        .block_on(demo::run(&options, style, &mut output, demo::start_proxy))
+        .map_err(failed)?;
+    Ok(ExitCode::SUCCESS)
+>>>>>>> infra
 }
 
 fn one_thread() -> Result<tokio::runtime::Runtime, Failure> {
