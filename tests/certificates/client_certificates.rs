@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use bemi::demo::cluster::ClusterOptions;
 
@@ -183,5 +184,50 @@ fn an_encrypted_key_is_refused_with_the_remedy() {
             error.contains("encrypted with a passphrase") && error.contains("openssl pkey -in"),
             "{error}"
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_of_the_generator_script_work_on_both_sides() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path();
+    let generate = |arguments: &[&str]| {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/certs/generate.sh");
+        let output = Command::new(script)
+            .args(arguments)
+            .env("OUT", path)
+            .output()
+            .expect("the script");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    };
+    generate(&["server", "db.example", "127.0.0.1"]);
+    generate(&["client", "must_show_certificate"]);
+    let read = |name: &str| fs::read_to_string(path.join(name)).expect("a file of the script");
+    let identity = Identity {
+        chain: read("server.crt"),
+        key: read("server.key"),
+    };
+    let cluster = server(&identity, Some(read("ca.crt")), ClusterOptions::default()).await;
+    let port = cluster.port().to_string();
+    let file = |name: &str| path.join(name).to_str().expect("a path").to_owned();
+    for host in ["db.example", "127.0.0.1"] {
+        let pairs = [
+            ("host", host),
+            ("hostaddr", "127.0.0.1"),
+            ("port", &port),
+            ("user", "must_show_certificate"),
+            ("dbname", "postgres"),
+            ("sslmode", "verify-full"),
+            ("sslrootcert", &file("ca.crt")),
+            ("sslcert", &file("must_show_certificate.crt")),
+            ("sslkey", &file("must_show_certificate.key")),
+        ];
+        let (psql, complaint) = disagreement(host, &connection_string(&pairs), path).await;
+        assert_eq!(complaint, None);
+        assert!(psql.is_accepted(), "{host}: {}", psql.reason());
     }
 }

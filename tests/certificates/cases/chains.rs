@@ -20,8 +20,8 @@ pub fn chains() -> Vec<Case> {
     let no_authority = root.intermediate("no authority", IS_NO_AUTHORITY);
     let silent = root.intermediate("says nothing", SAYS_NOTHING_OF_AUTHORITY);
     let may_not_sign = root.intermediate("may not sign", MAY_NOT_SIGN);
-    let short = Authority::new("short root", ISSUES_TO_HOLDERS_ONLY);
-    let below_short = short.intermediate("below a short root", UNCHANGED);
+    let short = root.intermediate("short intermediate", ISSUES_TO_HOLDERS_ONLY);
+    let below_short = short.intermediate("below the short one", UNCHANGED);
     let via = |authority: &Authority| authority.issue(NAME, &[NAME], UNCHANGED).with(authority);
     let trusted = &root.pem();
     vec![
@@ -120,18 +120,12 @@ pub fn chains() -> Vec<Case> {
         ),
         case(
             "more intermediates than allowed",
-            via(&below_short),
-            &short.pem(),
+            via(&below_short).with(&short),
+            trusted,
             NAME,
             Nothing,
         ),
-        case(
-            "path length not used up",
-            short.issue(NAME, &[NAME], UNCHANGED),
-            &short.pem(),
-            NAME,
-            VerifyFull,
-        ),
+        case("path length not used up", via(&short), trusted, NAME, VerifyFull),
     ]
 }
 
