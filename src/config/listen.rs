@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::value::found;
+
 /// The port of a unix socket whose directory comes without one.
 const DEFAULT_PORT: u16 = 6432;
 
@@ -76,7 +78,12 @@ fn unix_address(text: &str) -> Result<ListenAddress, String> {
 }
 
 fn tcp_address(text: &str) -> Result<ListenAddress, String> {
-    let expected = || format!("expected host:port, [ipv6]:port or unix:/directory, found \"{text}\"");
+    let expected = || {
+        format!(
+            "expected host:port, [ipv6]:port or unix:/directory, found {}",
+            found(text)
+        )
+    };
     let (host, port) = text.rsplit_once(':').ok_or_else(expected)?;
     let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         Some(address) => address,
@@ -94,7 +101,7 @@ fn tcp_address(text: &str) -> Result<ListenAddress, String> {
 
 fn parse_port(text: &str) -> Result<u16, String> {
     text.parse()
-        .map_err(|_| format!("\"{text}\" is not a port (0 to 65535)"))
+        .map_err(|_| format!("expected a port (0 to 65535), found {}", found(text)))
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::value::found;
+
 /// Which tables, or functions, a setting speaks of. `None` stands for any.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TablePattern {
@@ -120,7 +122,7 @@ fn unexpected(rest: &str) -> String {
     let found = if rest.is_empty() {
         "the end".into()
     } else {
-        format!("\"{rest}\"")
+        found(rest)
     };
     format!("expected name, schema.name or schema.*, found {found}")
 }

@@ -4,12 +4,12 @@
 //! file. Every field names its key, its unit and its default. `proxy.toml` in the repository says the
 //! same to operators, and a test holds the two together.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::url::{ChannelBinding, KeepaliveParameters, TlsParameters, UpstreamUrl};
 use super::{ListenAddress, TablePattern};
 
 /// Everything `bemi proxy` can be told.
@@ -41,7 +41,7 @@ pub struct Config {
 
 impl Config {
     /// Every default, with `url` as the server.
-    pub fn new(url: impl Into<String>) -> Self {
+    pub fn new(url: UpstreamUrl) -> Self {
         Self {
             listen: vec![ListenAddress::Tcp {
                 host: "127.0.0.1".into(),
@@ -62,34 +62,41 @@ impl Config {
 }
 
 /// `[upstream]`
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
     /// `url`: the application's own DATABASE_URL (`postgresql://...?sslmode=verify-full&sslrootcert=...`). Required.
-    pub url: String,
+    pub url: UpstreamUrl,
     /// `pooler`: what stands between the proxy and the server. Default `none`.
     pub pooler: Pooler,
-    /// `connect_timeout`: name lookup, TCP and TLS together. Default 10 s.
+    /// `connect_timeout`: name lookup, TCP and TLS together, where the URL has no `connect_timeout`. Default 10 s.
     pub connect_timeout: Duration,
 }
 
 impl Upstream {
     /// Every default, with `url` as the server.
-    pub fn new(url: impl Into<String>) -> Self {
+    pub fn new(url: UpstreamUrl) -> Self {
         Self {
-            url: url.into(),
+            url,
             pooler: Pooler::None,
             connect_timeout: Duration::from_secs(10),
         }
     }
 }
 
-impl fmt::Debug for Upstream {
-    /// Leaves the URL out: it may hold a password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upstream")
-            .field("pooler", &self.pooler)
-            .field("connect_timeout", &self.connect_timeout)
-            .finish_non_exhaustive()
+/// The URL before any source has named one: no host at all, which no URL can say.
+pub(super) fn no_url() -> UpstreamUrl {
+    UpstreamUrl {
+        hosts: Vec::new(),
+        user: None,
+        password: None,
+        dbname: None,
+        tls: TlsParameters::default(),
+        channel_binding: ChannelBinding::Prefer,
+        connect_timeout: None,
+        keepalive: KeepaliveParameters::default(),
+        application_name: None,
+        options: None,
+        ignored: Vec::new(),
     }
 }
 
@@ -293,6 +300,9 @@ pub struct Limits {
     pub max_startup_packet_bytes: usize,
     /// `max_auth_message_bytes`: longest message of a login, either way. Default 65,535, as `PG_MAX_AUTH_TOKEN_LENGTH` of the server.
     pub max_auth_message_bytes: usize,
+    /// `max_scram_iterations`: most iterations of SCRAM to do for one login at the server's request, in modes `password`
+    /// and `scram`. Default 1,000,000, about a second; the server's own default asks for 4,096.
+    pub max_scram_iterations: u32,
     /// `max_inspected_message_bytes`: longest message that is looked into; longer ones pass untouched. Default 16 MiB.
     pub max_inspected_message_bytes: usize,
     /// `statement_cache_entries`: statement texts whose analysis is remembered, over all connections. Default 10,000.
@@ -318,6 +328,7 @@ impl Default for Limits {
             max_connections: 10_000,
             max_startup_packet_bytes: 10_000,
             max_auth_message_bytes: 65_535,
+            max_scram_iterations: 1_000_000,
             max_inspected_message_bytes: 16 << 20,
             statement_cache_entries: 10_000,
             statement_cache_bytes: 64 << 20,

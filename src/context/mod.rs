@@ -12,9 +12,11 @@ mod json;
 mod object;
 pub mod payload;
 mod settings;
+mod startup;
 mod timeline;
 
 pub use json::write_string as write_json_string;
 pub use object::{Context, Entries, InvalidContext};
 pub use settings::{Scope, Settings};
+pub use startup::startup_value;
 pub use timeline::{Effect, Message, Timeline, Value};

@@ -41,6 +41,8 @@ pub enum Effect {
     RollbackTo(Box<str>),
     /// SET, SET LOCAL, `set_config`.
     Set(Scope, Value),
+    /// SET .. FROM CURRENT: the value stays and its scope changes.
+    Keep(Scope),
     /// RESET, RESET ALL, SET .. TO DEFAULT, DISCARD ALL.
     Reset(Scope),
     /// A message of ours went to the log.
@@ -50,7 +52,7 @@ pub enum Effect {
 impl Effect {
     /// Whether it changes the value of the setting by itself.
     pub fn changes_setting(&self) -> bool {
-        matches!(self, Self::Set(..) | Self::Reset(_))
+        matches!(self, Self::Set(..) | Self::Keep(_) | Self::Reset(_))
     }
 
     /// Whether it starts, ends or divides a transaction.
@@ -138,6 +140,9 @@ impl Timeline {
             Effect::Release(name) => self.release(name),
             Effect::RollbackTo(name) => self.roll_back_to(name),
             Effect::Set(scope, value) => self.setting.set(*scope, value.clone(), self.level()),
+            Effect::Keep(scope) => self
+                .setting
+                .set(*scope, self.setting.value().clone(), self.level()),
             Effect::Reset(scope) => self.setting.reset(*scope, self.level()),
             Effect::Emitted(message) => self.in_force = Some(Arc::clone(message)),
         }

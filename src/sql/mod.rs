@@ -1,10 +1,23 @@
 //! What a SQL text is: its statements, their kinds, the tables they write, the context they carry.
 
+mod analyze;
 pub mod cache;
+mod comment;
+mod cursor;
+mod kind;
+mod lexer;
+mod literal;
+mod normalize;
+mod query;
+mod set_config;
+mod setting;
+mod split;
+mod statement;
+mod transaction;
 
-use std::ops::Range;
-
-use serde_json::{Map, Value};
+pub use analyze::analyze;
+pub use normalize::normalize;
+pub use statement::{Analysis, Arg, Kind, SetConfig, SetValue, Statement, TableName};
 
 use crate::wire::encoding::ClientEncoding;
 
@@ -63,149 +76,4 @@ pub struct FunctionName {
     pub schema: Option<String>,
     /// Case-folded, unless it was quoted.
     pub name: String,
-}
-
-/// A table as a statement names it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TableName {
-    /// Case-folded as the server does, unless it was quoted.
-    pub schema: Option<String>,
-    /// Case-folded as the server does, unless it was quoted.
-    pub name: String,
-}
-
-/// All there is to know about a SQL text.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Analysis {
-    /// One for each parse tree that the server's raw parser would make: none for what is empty between two `;`.
-    pub statements: Box<[Statement]>,
-    /// Whether an identifier of the text starts with `pg_prepared_statement`.
-    pub mentions_prepared_statements: bool,
-}
-
-/// One statement of a text.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Statement {
-    /// Bytes of the text: from just after the previous `;` up to its own `;` or the end. Ahead of its start is
-    /// where an injected statement goes.
-    pub range: Range<usize>,
-    /// The same without surrounding white space: the SQL to show.
-    pub body: Range<usize>,
-    /// What the statement does, as far as it matters here.
-    pub kind: Kind,
-    /// The tables it writes; empty when unknown.
-    pub targets: Box<[TableName]>,
-    /// The merged context of its comments, later ones override; None when there is none.
-    pub context: Option<Map<String, Value>>,
-    /// What was wrong with comments that claim to be context: the text of a warning.
-    pub problems: Box<[String]>,
-    /// A call of `set_config` that touches or may touch `bemi.context`, anywhere in the statement.
-    pub set_config: Option<SetConfig>,
-}
-
-/// What a statement does, as far as it matters here.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Kind {
-    /// INSERT, UPDATE, DELETE, MERGE, COPY .. FROM, TRUNCATE; inside WITH; under EXPLAIN ANALYZE; CREATE TABLE AS,
-    /// SELECT INTO; a SELECT or CALL naming one of [`Rules::functions`].
-    Write,
-    /// CALL and DO: writes only inside an explicit transaction block.
-    BlockOnlyWrite,
-    /// EXECUTE, also under EXPLAIN ANALYZE.
-    Execute {
-        /// The prepared statement, folded as an identifier.
-        name: String,
-        /// CREATE TABLE AS EXECUTE: a write whatever the prepared statement is.
-        writes_anyway: bool,
-    },
-    /// PREPARE name AS inner.
-    Prepare {
-        /// The prepared statement, folded as an identifier.
-        name: String,
-        /// What it prepares; its ranges are those of the whole text.
-        inner: Box<Statement>,
-    },
-    /// DEALLOCATE.
-    Deallocate {
-        /// None: ALL.
-        name: Option<String>,
-    },
-    /// BEGIN, START TRANSACTION.
-    Begin,
-    /// COMMIT, END.
-    Commit {
-        /// AND CHAIN.
-        chain: bool,
-    },
-    /// ROLLBACK, ABORT.
-    Rollback {
-        /// AND CHAIN.
-        chain: bool,
-    },
-    /// PREPARE TRANSACTION.
-    PrepareTransaction,
-    /// SAVEPOINT.
-    Savepoint(String),
-    /// RELEASE \[SAVEPOINT\].
-    Release(String),
-    /// ROLLBACK TO \[SAVEPOINT\].
-    RollbackTo(String),
-    /// SET or RESET of [`VARIABLE`]; of no other variable.
-    Set {
-        /// SET LOCAL.
-        local: bool,
-        /// What it is set to.
-        value: SetValue,
-    },
-    /// RESET ALL.
-    ResetAll,
-    /// DISCARD ALL.
-    DiscardAll,
-    /// Everything else.
-    Other,
-}
-
-/// What SET sets to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SetValue {
-    /// The literal, decoded as the server does.
-    Value(String),
-    /// DEFAULT, or RESET.
-    Default,
-}
-
-/// A call of `set_config`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SetConfig {
-    /// [`VARIABLE`], or what cannot be known from the text.
-    pub name: Arg,
-    /// The second argument.
-    pub value: Arg,
-    /// The third argument: `true` and `false` are literals of these names.
-    pub is_local: Arg,
-    /// The call runs exactly once when the statement runs, and its value is its second argument.
-    pub exactly_once: bool,
-}
-
-/// An argument of `set_config`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Arg {
-    /// A string as the server decodes it; booleans are `"true"` and `"false"`.
-    Literal(String),
-    /// NULL.
-    Null,
-    /// `$n`, counted from 1.
-    Param(u16),
-    /// Anything else.
-    Expression,
-}
-
-/// What this text is. Never fails: what the server would refuse is [`Kind::Other`] or whatever its start promises.
-pub fn analyze(_text: &[u8], _dialect: Dialect, _rules: &Rules) -> Analysis {
-    Analysis::default()
-}
-
-/// The text with every literal replaced by `$n`, counted on from the highest `$n` that is in it, without comments.
-pub fn normalize(text: &[u8], _dialect: Dialect) -> Vec<u8> {
-    text.to_vec()
 }

@@ -50,7 +50,7 @@ pub enum Negotiation {
 }
 
 /// TLS towards clients, ready to accept. Cheap to clone; a reload builds a new one and swaps it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ClientTls {
     config: Arc<ServerConfig>,
     certificate: Arc<PeerCertificate>,

@@ -10,6 +10,7 @@
 //! the relay uses the views of this module.
 
 pub mod backend;
+pub mod encoding;
 pub mod frame;
 pub mod frontend;
 mod reader;
@@ -17,4 +18,3 @@ pub mod response;
 pub mod startup;
 
 pub use reader::Malformed;
-pub mod encoding;

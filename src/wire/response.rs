@@ -55,6 +55,7 @@ pub mod sqlstate {
     pub const CANNOT_CONNECT_NOW: &str = "57P03";
     pub const CONFIGURATION_LIMIT_EXCEEDED: &str = "53400";
     pub const CONNECTION_FAILURE: &str = "08006";
+    pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
     pub const INVALID_PARAMETER_VALUE: &str = "22023";
     pub const INVALID_PASSWORD: &str = "28P01";
     pub const INVALID_AUTHORIZATION: &str = "28000";

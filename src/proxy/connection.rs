@@ -1,0 +1,396 @@
+//! One connection, from its first byte to its line in the log.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::generation::Generation;
+use super::listener::Accepted;
+use super::login::{self, Leg, Outcome};
+use super::opening::{OpeningError, Request, Terms, open};
+use super::phase::LAST_WORDS;
+use super::relay::{self, End, Relay, Side, Traffic};
+use super::stream::{Socket, Stream};
+use super::{Shared, cancel};
+use crate::auth::{ClientChannel, Login, LoginSettings, UpstreamChannel};
+use crate::context::{Context, startup_value};
+use crate::session::{Client, Counters, Policy, Session};
+use crate::sql::VARIABLE;
+use crate::wire::encoding::ClientEncoding;
+use crate::wire::response::{Response, Severity, sqlstate};
+use crate::wire::startup::{self, StartupMessage, StartupPacket};
+
+/// How many sessions there are. Connections that have not sent their startup packet do not count: whoever opens
+/// thousands of them and says nothing must not take the places of those who speak.
+#[derive(Debug, Default)]
+pub(super) struct Count {
+    connections: AtomicUsize,
+    sessions: AtomicUsize,
+    left: Notify,
+}
+
+/// Counts one for as long as it lives.
+struct Counted<'a>(&'a AtomicUsize, Option<&'a Notify>);
+
+impl<'a> Counted<'a> {
+    fn new(counter: &'a AtomicUsize, left: Option<&'a Notify>) -> (Self, usize) {
+        let before = counter.fetch_add(1, Ordering::Relaxed);
+        (Self(counter, left), before)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+        if let Some(left) = self.1 {
+            left.notify_one();
+        }
+    }
+}
+
+impl Count {
+    /// Connections at this moment.
+    pub fn current(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Returns once there are none.
+    pub async fn none_left(&self) {
+        while self.current() > 0 {
+            self.left.notified().await;
+        }
+    }
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve(accepted: Accepted, address: Option<IpAddr>, shared: Arc<Shared>) {
+    let _counted = Counted::new(&shared.connections.connections, Some(&shared.connections.left));
+    let generation = shared.generation.load_full();
+    let deadline = Instant::now() + generation.config.limits.handshake_timeout;
+    let mut watcher = shared.phases.watch();
+    tokio::select! {
+        biased;
+        opened = timeout(until(deadline), begin(accepted, &generation)) => match opened {
+            Ok(Ok((stream, request))) => {
+                Connection { generation, shared: &shared, address, deadline }.answer(stream, request).await;
+            }
+            Ok(Err(error)) => log_opening(address, &error),
+            Err(_) => tracing::info!(client = %Shown(address), "no startup packet within handshake_timeout"),
+        },
+        () = watcher.draining() => {}
+    }
+}
+
+fn until(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
+
+async fn begin(accepted: Accepted, generation: &Generation) -> Result<(Stream, Request), OpeningError> {
+    let socket: Socket = accepted.register()?;
+    socket.set_options(&generation.keepalive)?;
+    let terms = Terms {
+        tls: generation.client_tls.as_ref(),
+        mode: generation.config.tls.mode,
+        max_packet: generation.config.limits.max_startup_packet_bytes,
+    };
+    open(socket, terms).await
+}
+
+/// A health check or a port scan says nothing and leaves; that is not worth a line at info.
+fn log_opening(address: Option<IpAddr>, error: &OpeningError) {
+    match error {
+        OpeningError::Closed | OpeningError::Io(_) => tracing::debug!(client = %Shown(address), "{error}"),
+        OpeningError::Length(_) | OpeningError::Tls(_) | OpeningError::NoCertificate => {
+            tracing::info!(client = %Shown(address), "connection refused: {error}");
+        }
+    }
+}
+
+/// An address, or what stands for a unix socket.
+struct Shown(Option<IpAddr>);
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("[local]"),
+        }
+    }
+}
+
+/// A connection whose first packet is there.
+struct Connection<'a> {
+    generation: Arc<Generation>,
+    shared: &'a Shared,
+    address: Option<IpAddr>,
+    /// When the handshake must be over.
+    deadline: Instant,
+}
+
+impl Connection<'_> {
+    async fn answer(self, stream: Stream, request: Request) {
+        match request {
+            Request::Session(packet) => self.session(stream, packet).await,
+            Request::Cancel(packet) => {
+                let passed = cancel::pass_on(stream, &packet, &self.generation.upstream);
+                _ = timeout(self.generation.config.limits.handshake_timeout, passed).await;
+            }
+            Request::Unknown(packet) => self.let_server_refuse(stream, &packet).await,
+            Request::EncryptionTwice => {
+                // In the words of the server, which takes the code for a version.
+                let message = "unsupported frontend protocol 1234.5679: server supports 3.0 to 3.2";
+                refuse(
+                    stream,
+                    &Response::new(Severity::Fatal, sqlstate::FEATURE_NOT_SUPPORTED, message),
+                )
+                .await;
+            }
+            Request::Unencrypted => {
+                let message = "this proxy takes no connections in the clear";
+                let response = Response::new(Severity::Fatal, sqlstate::INVALID_AUTHORIZATION, message).hint(
+                    "Connect with sslmode=require or stronger; the operator wrote [tls] mode = \"require\".",
+                );
+                refuse(stream, &response).await;
+            }
+        }
+    }
+
+    /// What the proxy does not understand the server may; if not, the client reads the server's own words.
+    async fn let_server_refuse(&self, client: Stream, packet: &[u8]) {
+        match self.generation.upstream.connect().await {
+            Ok(server) => {
+                let mut server = server.stream;
+                if server.write_all(packet).await.is_ok() && server.flush().await.is_ok() {
+                    relay::pipe(client, server, self.shared.phases.watch()).await;
+                }
+            }
+            Err(error) => {
+                refuse(
+                    client,
+                    &Response::new(Severity::Fatal, error.sqlstate(), error.to_string()),
+                )
+                .await
+            }
+        }
+    }
+
+    async fn session(self, client: Stream, packet: Vec<u8>) {
+        let Ok(StartupPacket::Startup(message)) = startup::parse(&packet) else {
+            return;
+        };
+        let started = Instant::now();
+        let max = self.generation.config.limits.max_connections;
+        let (_counted, others) = Counted::new(&self.shared.connections.sessions, None);
+        if others >= max {
+            let response = Response::new(
+                Severity::Fatal,
+                sqlstate::TOO_MANY_CONNECTIONS,
+                "sorry, too many clients already",
+            )
+            .hint(format!("The proxy's limit is max_connections = {max}."));
+            return refuse(client, &response).await;
+        }
+        let who = describe(&message, self.address);
+        let value = match startup_context(&message, &self.generation.policy) {
+            Ok(value) => value,
+            Err(response) => return refuse(client, &response).await,
+        };
+        let packet = if self.generation.policy.is_pooled {
+            without_context(&message)
+        } else {
+            packet.clone()
+        };
+        let outcome = match timeout(until(self.deadline), self.log_in(client, &message, &packet)).await {
+            Ok(Some((client, server))) => self.relay(client, server, &message, who.clone(), value).await,
+            Ok(None) => return,
+            Err(_) => {
+                return tracing::info!(client = %Shown(self.address), user = who.user, "no login within handshake_timeout");
+            }
+        };
+        log_session(self.address, &who, started, &outcome);
+    }
+
+    /// Connects to the server and logs in there; `None` when that failed and the client knows why.
+    async fn log_in(
+        &self,
+        client: Stream,
+        message: &StartupMessage<'_>,
+        packet: &[u8],
+    ) -> Option<(Side, Side)> {
+        let mut server = match self.generation.upstream.connect().await {
+            Ok(server) => server.stream,
+            Err(error) => {
+                tracing::warn!(client = %Shown(self.address), %error, "no connection to the server");
+                refuse(
+                    client,
+                    &Response::new(Severity::Fatal, error.sqlstate(), error.to_string()),
+                )
+                .await;
+                return None;
+            }
+        };
+        let mut client = client;
+        let login = Login::new(
+            self.login_settings(&client, &server, message),
+            login::entropy().ok()?,
+        );
+        let (mut from_client, mut from_server) = (BytesMut::new(), BytesMut::new());
+        let done = async {
+            server.write_all(packet).await?;
+            server.flush().await?;
+            let client = Leg {
+                stream: &mut client,
+                buffer: &mut from_client,
+            };
+            let server = Leg {
+                stream: &mut server,
+                buffer: &mut from_server,
+            };
+            login::log_in(
+                client,
+                server,
+                login,
+                self.generation.config.limits.max_auth_message_bytes,
+            )
+            .await
+        };
+        match done.await {
+            Ok(Outcome::LoggedIn) => {
+                return Some((Side::new(client, from_client), Side::new(server, from_server)));
+            }
+            Ok(Outcome::RefusedByServer | Outcome::ClientGone | Outcome::ServerGone) => {}
+            Ok(Outcome::Refused(error)) => {
+                let detail = error.log_detail().unwrap_or_default();
+                tracing::info!(client = %Shown(self.address), %error, detail, "login refused");
+            }
+            Err(error) => {
+                tracing::debug!(client = %Shown(self.address), %error, "a side left during the login")
+            }
+        }
+        _ = client.shutdown().await;
+        None
+    }
+
+    fn login_settings(
+        &self,
+        client: &Stream,
+        server: &Stream,
+        message: &StartupMessage<'_>,
+    ) -> LoginSettings {
+        let tls = self.generation.client_tls.as_ref();
+        let client = match client {
+            Stream::Plain(Socket::Unix(_)) => ClientChannel::UnixSocket,
+            Stream::Plain(Socket::Tcp(_)) => ClientChannel::Plain,
+            Stream::Tls(_) => ClientChannel::Tls {
+                server_end_point: tls.and_then(|tls| tls.end_point_hash()).map(<[u8]>::to_vec),
+            },
+        };
+        LoginSettings {
+            mode: self.generation.auth_mode(),
+            user: message.parameter("user").unwrap_or_default().to_vec(),
+            client,
+            upstream: UpstreamChannel {
+                server_end_point: server.peer_certificate_hash().ok().flatten(),
+                channel_binding: self.generation.channel_binding,
+            },
+            users: self.generation.users.clone(),
+            max_scram_iterations: crate::auth::DEFAULT_MAX_SCRAM_ITERATIONS,
+        }
+    }
+
+    async fn relay(
+        &self,
+        client: Side,
+        server: Side,
+        message: &StartupMessage<'_>,
+        who: Client,
+        value: Option<Arc<Context>>,
+    ) -> (End, Traffic, Counters) {
+        if message.asks_for_replication() {
+            let (end, traffic) = relay::pipe_sides(client, server, self.shared.phases.watch()).await;
+            return (end, traffic, Counters::default());
+        }
+        let (policy, verdicts) = (
+            Arc::clone(&self.generation.policy),
+            Arc::clone(&self.generation.verdicts),
+        );
+        let session = Session::new(policy, verdicts, who, value);
+        let buffer = self.generation.config.limits.buffer_bytes;
+        Relay::new(client, server, session, buffer)
+            .run(self.shared.phases.watch())
+            .await
+    }
+}
+
+/// Tells the client why, and closes. It may be gone already.
+async fn refuse(mut client: Stream, response: &Response) {
+    let bytes = response.to_bytes();
+    let told = async {
+        client.write_all(&bytes).await?;
+        client.shutdown().await
+    };
+    _ = timeout(LAST_WORDS, told).await;
+}
+
+fn describe(message: &StartupMessage<'_>, address: Option<IpAddr>) -> Client {
+    let text = |name| {
+        message
+            .parameter(name)
+            .map(|value| ClientEncoding::default().decode(value).into_owned())
+    };
+    let user = text("user").unwrap_or_default();
+    Client {
+        database: text("database")
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| user.clone()),
+        user,
+        application_name: text("application_name").unwrap_or_default(),
+        address,
+    }
+}
+
+fn startup_context(message: &StartupMessage<'_>, policy: &Policy) -> Result<Option<Arc<Context>>, Response> {
+    let Some(value) = startup_value(message) else {
+        return Ok(None);
+    };
+    let text = ClientEncoding::default().decode(&value).into_owned();
+    match Context::parse(&text, policy.rules.max_context_bytes) {
+        Ok(context) => Ok(context.map(Arc::new)),
+        Err(why) => {
+            let message = format!("invalid value for parameter \"{VARIABLE}\": {why}");
+            let response = Response::new(Severity::Fatal, sqlstate::INVALID_PARAMETER_VALUE, message);
+            Err(response.hint("Start the session with a JSON object as its value, or without it."))
+        }
+    }
+}
+
+/// The packet for a transaction pooler, which refuses parameters it does not know and whose copy means nothing.
+fn without_context(message: &StartupMessage<'_>) -> Vec<u8> {
+    let kept = message.parameters.iter().copied();
+    startup::startup_packet(
+        message.version,
+        kept.filter(|(name, _)| !name.eq_ignore_ascii_case(VARIABLE.as_bytes())),
+    )
+}
+
+fn log_session(address: Option<IpAddr>, who: &Client, started: Instant, outcome: &(End, Traffic, Counters)) {
+    let (end, traffic, counters) = outcome;
+    tracing::info!(
+        client = %Shown(address),
+        user = who.user,
+        database = who.database,
+        duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        bytes_from_client = traffic.from_client,
+        bytes_from_server = traffic.from_server,
+        writes_contextualised = counters.contextualised,
+        warnings = counters.warnings,
+        refusals = counters.refusals,
+        "connection ended: {end}",
+    );
+}

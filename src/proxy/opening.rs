@@ -1,0 +1,121 @@
+//! How a connection begins: requests for encryption, then the packet that says what it is to be.
+//!
+//! Packets are read to their last byte and no further, so that what follows a request for TLS is read by TLS and
+//! by nothing else: bytes that a stranger put behind it in the clear end the handshake (CVE-2021-23214).
+
+use std::io;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::stream::{Socket, Stream};
+use crate::config::ClientTlsMode;
+use crate::tls::client_side::{AcceptError, ClientTls, Negotiation};
+use crate::wire::startup::{self, StartupPacket};
+
+/// What a client wants.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    /// A session, with this startup packet.
+    Session(Vec<u8>),
+    /// To cancel what another session does, with this packet.
+    Cancel(Vec<u8>),
+    /// A protocol that only the server can refuse, with this packet.
+    Unknown(Vec<u8>),
+    /// Encryption where it is encrypted already. The server reads this as a version it does not have.
+    EncryptionTwice,
+    /// A session in the clear, where TLS is required.
+    Unencrypted,
+}
+
+/// Why a connection came to nothing. There is nobody to tell but the log.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpeningError {
+    #[error("the client left during the opening: {0}")]
+    Io(#[from] io::Error),
+    #[error("the client closed the connection before its startup packet")]
+    Closed,
+    #[error("invalid length of startup packet: {0}")]
+    Length(i32),
+    #[error(transparent)]
+    Tls(#[from] AcceptError),
+    #[error("the client began with TLS, but [tls] has no certificate")]
+    NoCertificate,
+}
+
+/// What is offered to clients, and required of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms<'a> {
+    pub tls: Option<&'a ClientTls>,
+    pub mode: ClientTlsMode,
+    /// `[limits] max_startup_packet_bytes`
+    pub max_packet: usize,
+}
+
+/// Speaks with the client up to its startup packet.
+pub(super) async fn open(socket: Socket, terms: Terms<'_>) -> Result<(Stream, Request), OpeningError> {
+    let is_local = matches!(socket, Socket::Unix(_));
+    let mut stream = if socket.begins_with_tls().await? {
+        let tls = terms.tls.ok_or(OpeningError::NoCertificate)?;
+        Stream::from(tls.accept(socket, Negotiation::Direct).await?)
+    } else {
+        Stream::from(socket)
+    };
+    loop {
+        let packet = read_packet(&mut stream, terms.max_packet).await?;
+        let request = match startup::parse(&packet) {
+            Ok(StartupPacket::SslRequest | StartupPacket::GssEncRequest) if stream.is_tls() => {
+                Request::EncryptionTwice
+            }
+            Ok(StartupPacket::SslRequest) => {
+                stream = answer_ssl_request(stream, terms.tls.filter(|_| !is_local)).await?;
+                continue;
+            }
+            Ok(StartupPacket::GssEncRequest) => {
+                stream.write_all(b"N").await?;
+                continue;
+            }
+            Ok(StartupPacket::CancelRequest) => Request::Cancel(packet),
+            Ok(StartupPacket::Startup(_)) if is_refused_in_the_clear(&stream, is_local, terms.mode) => {
+                Request::Unencrypted
+            }
+            Ok(StartupPacket::Startup(message)) if message.version >> 16 == 3 => Request::Session(packet),
+            Ok(StartupPacket::Startup(_)) | Err(_) => Request::Unknown(packet),
+        };
+        return Ok((stream, request));
+    }
+}
+
+fn is_refused_in_the_clear(stream: &Stream, is_local: bool, mode: ClientTlsMode) -> bool {
+    mode == ClientTlsMode::Require && !is_local && !stream.is_tls()
+}
+
+async fn answer_ssl_request(mut stream: Stream, tls: Option<&ClientTls>) -> Result<Stream, OpeningError> {
+    match (stream, tls) {
+        (Stream::Plain(mut socket), Some(tls)) => {
+            socket.write_all(b"S").await?;
+            Ok(tls.accept(socket, Negotiation::Requested).await?.into())
+        }
+        (unchanged, _) => {
+            stream = unchanged;
+            stream.write_all(b"N").await?;
+            Ok(stream)
+        }
+    }
+}
+
+async fn read_packet(stream: &mut Stream, max: usize) -> Result<Vec<u8>, OpeningError> {
+    let mut packet = vec![0; 4];
+    match stream.read_exact(&mut packet).await {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(OpeningError::Closed),
+        Err(error) => return Err(error.into()),
+    }
+    let announced = startup::announced_len(&packet).unwrap_or_default();
+    let length = usize::try_from(announced).unwrap_or_default();
+    if !(8..=max).contains(&length) {
+        return Err(OpeningError::Length(announced));
+    }
+    packet.resize(length, 0);
+    stream.read_exact(packet.get_mut(4..).unwrap_or_default()).await?;
+    Ok(packet)
+}

@@ -1,0 +1,428 @@
+//! Moves bytes between a client and a server, as the session decides.
+//!
+//! ```text
+//!              read               decide            write
+//!   client ──> scratch ──────> Session::on_client ──> server
+//!                 │ undecided        │ not taken by the socket
+//!                 ▼                  ▼
+//!               held              pending            (and the same the other way round)
+//! ```
+//! Bytes are read into a buffer of the thread, decided on there, and written from there. Only what cannot be
+//! decided on yet (the rest of a message is missing) or cannot be written yet is kept for the connection: an idle
+//! connection holds no buffer at all. A side is not read while the other one does not take what it sent, so what a
+//! connection holds is bounded by one buffer and the longest message that is looked into.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
+use tokio::time::timeout;
+
+use super::phase::{LAST_WORDS, Phase, Watcher};
+use super::stream::Stream;
+use crate::session::edit::Edit;
+use crate::session::{Counters, OutOfStep, Progress, Session};
+use crate::wire::response::{Response, Severity, sqlstate};
+
+thread_local! {
+    /// What this thread reads into, and writes changed chunks from. No connection keeps anything in it between polls.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+#[derive(Default)]
+struct Scratch {
+    read: Vec<u8>,
+    edited: Vec<u8>,
+}
+
+/// One side of a connection.
+#[derive(Debug)]
+pub(super) struct Side {
+    stream: Stream,
+    /// Read and not decided on.
+    held: BytesMut,
+    /// Decided on and not yet written to this side.
+    pending: BytesMut,
+    /// What TLS still keeps.
+    needs_flush: bool,
+    has_ended: bool,
+    is_shut: bool,
+}
+
+impl Side {
+    /// `held` was read ahead.
+    pub fn new(stream: Stream, held: BytesMut) -> Self {
+        Self {
+            stream,
+            held,
+            pending: BytesMut::new(),
+            needs_flush: false,
+            has_ended: false,
+            is_shut: false,
+        }
+    }
+
+    /// Writes what it can, the rest waits. Never blocks.
+    fn write(&mut self, context: &mut Context<'_>, mut bytes: &[u8]) -> io::Result<()> {
+        while self.pending.is_empty() && !bytes.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(context, bytes) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(n)) => {
+                    bytes = bytes.get(n..).unwrap_or_default();
+                    self.needs_flush = true;
+                }
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => break,
+            }
+        }
+        self.pending.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Gets rid of what is pending; `Ready` when nothing is.
+    fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.pending.is_empty() {
+            match ready!(Pin::new(&mut self.stream).poll_write(context, &self.pending)) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(n) => {
+                    self.pending.advance(n);
+                    self.needs_flush = true;
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        if self.pending.capacity() > 0 {
+            self.pending = BytesMut::new();
+        }
+        if self.needs_flush {
+            ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+            self.needs_flush = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends our direction: the other side has nothing more to say.
+    fn poll_shut(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.is_shut {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+            self.is_shut = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Bytes read from either side.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Traffic {
+    pub from_client: u64,
+    pub from_server: u64,
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The server closed it, after Terminate or because it had to.
+    ByServer,
+    /// The client was gone when something was for it.
+    ClientGone(io::Error),
+    /// The server was gone when something was for it.
+    ServerGone(io::Error),
+    /// The replies made no sense.
+    OutOfStep(OutOfStep),
+    /// The proxy shuts down.
+    Shutdown,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByServer => f.write_str("closed"),
+            Self::ClientGone(error) => write!(f, "the client is gone: {error}"),
+            Self::ServerGone(error) => write!(f, "the server is gone: {error}"),
+            Self::OutOfStep(error) => error.fmt(f),
+            Self::Shutdown => f.write_str("the proxy shuts down"),
+        }
+    }
+}
+
+/// A client and a server, logged in.
+pub(super) struct Relay {
+    client: Side,
+    server: Side,
+    session: Session,
+    /// The session waits for the server before it looks at the client again.
+    client_waits: bool,
+    /// What was read during the login has not been decided on.
+    has_read_ahead: bool,
+    buffer_bytes: usize,
+    traffic: Traffic,
+}
+
+impl Relay {
+    pub fn new(client: Side, server: Side, session: Session, buffer_bytes: usize) -> Self {
+        let traffic = Traffic {
+            from_client: client.held.len() as u64,
+            from_server: server.held.len() as u64,
+        };
+        Self {
+            client,
+            server,
+            session,
+            client_waits: false,
+            has_read_ahead: true,
+            buffer_bytes,
+            traffic,
+        }
+    }
+
+    /// Relays until either side, or the proxy, ends it.
+    pub async fn run(mut self, mut watcher: Watcher) -> (End, Traffic, Counters) {
+        let mut phase = watcher.current();
+        let end = loop {
+            let relayed = std::future::poll_fn(|context| self.poll(context, phase));
+            tokio::select! {
+                biased;
+                end = relayed => break end,
+                later = watcher.later_than(phase), if phase != Phase::Ending => phase = later,
+            }
+        };
+        self.say_goodbye(&end).await;
+        (end, self.traffic, self.session.counters())
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>, phase: Phase) -> Poll<End> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.read.resize(self.buffer_bytes, 0);
+            match self.poll_both(context, phase, scratch) {
+                Ok(()) => Poll::Pending,
+                Err(end) => Poll::Ready(end),
+            }
+        })
+    }
+
+    /// Moves what can be moved.
+    fn poll_both(
+        &mut self,
+        context: &mut Context<'_>,
+        phase: Phase,
+        scratch: &mut Scratch,
+    ) -> Result<(), End> {
+        if std::mem::take(&mut self.has_read_ahead) {
+            self.decide_on_server(context, scratch, 0)?;
+            self.decide_on_client(context, scratch, 0)?;
+        }
+        loop {
+            if phase == Phase::Ending || (phase == Phase::Draining && self.is_idle()) {
+                return Err(End::Shutdown);
+            }
+            // The server first: its replies are what a waiting client waits for.
+            let moved_to_client = self.poll_server(context, scratch)?;
+            let moved_to_server = self.poll_client(context, scratch)?;
+            if self.server.has_ended && self.client.poll_drain(context).is_ready() {
+                return Err(End::ByServer);
+            }
+            if !moved_to_client && !moved_to_server {
+                return Ok(());
+            }
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.session.is_idle() && self.client.pending.is_empty() && self.server.pending.is_empty()
+    }
+
+    /// Server to client. Returns whether anything moved.
+    fn poll_server(&mut self, context: &mut Context<'_>, scratch: &mut Scratch) -> Result<bool, End> {
+        match self.client.poll_drain(context) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Err(End::ClientGone(error)),
+            Poll::Pending => return Ok(false),
+        }
+        if self.server.has_ended {
+            return Ok(false);
+        }
+        match read(&mut self.server, context, &mut scratch.read).map_err(End::ServerGone)? {
+            None => return Ok(false),
+            Some(0) => self.server.has_ended = true,
+            Some(n) => {
+                self.traffic.from_server += n as u64;
+                self.decide_on_server(context, scratch, n)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn decide_on_server(
+        &mut self,
+        context: &mut Context<'_>,
+        scratch: &mut Scratch,
+        n: usize,
+    ) -> Result<(), End> {
+        let read = scratch.read.get(..n).unwrap_or_default();
+        let mut edit = Edit::new(input(&mut self.server.held, read), &mut scratch.edited);
+        let decided = self.session.on_server(&mut edit);
+        let consumed = edit.consumed();
+        self.client
+            .write(context, edit.finish())
+            .map_err(End::ClientGone)?;
+        keep_rest(&mut self.server.held, read, consumed);
+        decided.map_err(End::OutOfStep)?;
+        if std::mem::take(&mut self.client_waits) {
+            self.decide_on_client(context, scratch, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Client to server. Returns whether anything moved.
+    fn poll_client(&mut self, context: &mut Context<'_>, scratch: &mut Scratch) -> Result<bool, End> {
+        match self.server.poll_drain(context) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return self.server_is_gone(error),
+            Poll::Pending => return Ok(false),
+        }
+        if self.client.has_ended {
+            // The server reads the end, and may still have something to say.
+            return match self.server.poll_shut(context) {
+                Poll::Ready(Err(error)) => self.server_is_gone(error),
+                Poll::Ready(Ok(())) | Poll::Pending => Ok(false),
+            };
+        }
+        if self.client_waits {
+            return Ok(false);
+        }
+        match read(&mut self.client, context, &mut scratch.read).map_err(End::ClientGone)? {
+            None => return Ok(false),
+            Some(0) => self.client.has_ended = true,
+            Some(n) => {
+                self.traffic.from_client += n as u64;
+                self.decide_on_client(context, scratch, n)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn decide_on_client(
+        &mut self,
+        context: &mut Context<'_>,
+        scratch: &mut Scratch,
+        n: usize,
+    ) -> Result<(), End> {
+        let read = scratch.read.get(..n).unwrap_or_default();
+        let mut edit = Edit::new(input(&mut self.client.held, read), &mut scratch.edited);
+        self.client_waits = self.session.on_client(&mut edit) == Progress::Wait;
+        let consumed = edit.consumed();
+        let written = self.server.write(context, edit.finish());
+        keep_rest(&mut self.client.held, read, consumed);
+        match written {
+            Ok(()) => Ok(()),
+            Err(error) => self.server_is_gone(error).map(|_| ()),
+        }
+    }
+
+    /// The server takes no more; what it said last may still be on its way to us, so it is read to its end.
+    fn server_is_gone(&mut self, error: io::Error) -> Result<bool, End> {
+        if self.server.has_ended {
+            return Err(End::ServerGone(error));
+        }
+        tracing::debug!(%error, "the server takes no more");
+        self.client.has_ended = true;
+        self.server.is_shut = true;
+        self.server.pending.clear();
+        self.server.needs_flush = false;
+        Ok(false)
+    }
+
+    /// The client reads why, where the proxy ended it.
+    async fn say_goodbye(&mut self, end: &End) {
+        let response = match end {
+            End::Shutdown => {
+                let message = "terminating connection due to administrator command";
+                Some(Response::new(Severity::Fatal, sqlstate::ADMIN_SHUTDOWN, message))
+            }
+            End::OutOfStep(error) => Some(Response::new(
+                Severity::Fatal,
+                sqlstate::PROTOCOL_VIOLATION,
+                error.to_string(),
+            )),
+            End::ByServer | End::ClientGone(_) | End::ServerGone(_) => None,
+        };
+        let goodbye = async {
+            if let Some(response) = response {
+                self.client.stream.write_all(&self.client.pending).await?;
+                self.client.stream.write_all(&response.to_bytes()).await?;
+            }
+            self.client.stream.shutdown().await
+        };
+        // Whoever does not listen any more misses nothing.
+        _ = timeout(LAST_WORDS, goodbye).await;
+    }
+}
+
+/// Reads once; `None` when nothing is there, `Some(0)` at the end.
+fn read(side: &mut Side, context: &mut Context<'_>, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    let mut buffer = ReadBuf::new(buffer);
+    match Pin::new(&mut side.stream).poll_read(context, &mut buffer) {
+        Poll::Ready(Ok(())) => Ok(Some(buffer.filled().len())),
+        Poll::Ready(Err(error)) => Err(error),
+        Poll::Pending => Ok(None),
+    }
+}
+
+/// What is to be decided on: what was read, behind what was held if anything was.
+fn input<'a>(held: &'a mut BytesMut, read: &'a [u8]) -> &'a [u8] {
+    if held.is_empty() {
+        read
+    } else {
+        held.extend_from_slice(read);
+        held
+    }
+}
+
+/// Keeps what was not decided on.
+fn keep_rest(held: &mut BytesMut, read: &[u8], consumed: usize) {
+    if held.is_empty() {
+        held.extend_from_slice(read.get(consumed..).unwrap_or_default());
+    } else {
+        held.advance(consumed.min(held.len()));
+        if held.is_empty() {
+            *held = BytesMut::new();
+        }
+    }
+}
+
+/// Two streams with nothing to decide on: replication, or a protocol we do not know.
+pub(super) async fn pipe(client: Stream, server: Stream, watcher: Watcher) -> (End, Traffic) {
+    pipe_sides(
+        Side::new(client, BytesMut::new()),
+        Side::new(server, BytesMut::new()),
+        watcher,
+    )
+    .await
+}
+
+/// The same, with what was read ahead.
+pub(super) async fn pipe_sides(mut client: Side, mut server: Side, mut watcher: Watcher) -> (End, Traffic) {
+    let mut traffic = Traffic::default();
+    let piped = async {
+        client.stream.write_all(&server.held).await?;
+        client.stream.flush().await?;
+        server.stream.write_all(&client.held).await?;
+        server.stream.flush().await?;
+        copy_bidirectional(&mut client.stream, &mut server.stream).await
+    };
+    let end = tokio::select! {
+        copied = piped => match copied {
+            Ok((from_client, from_server)) => {
+                traffic = Traffic { from_client, from_server };
+                End::ByServer
+            }
+            Err(error) => End::ClientGone(error),
+        },
+        () = watcher.ending() => End::Shutdown,
+    };
+    (end, traffic)
+}

@@ -1,0 +1,93 @@
+//! The threads that serve connections: one runtime each, no work stealing.
+
+use std::io;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+/// The workers. A connection goes to the one that has the fewest.
+#[derive(Debug)]
+pub(super) struct Workers(Vec<Worker>);
+
+#[derive(Debug)]
+struct Worker {
+    runtime: Handle,
+    connections: Arc<AtomicUsize>,
+    /// Dropped to stop it.
+    _stop: oneshot::Sender<()>,
+}
+
+/// Counts a connection on its worker for as long as it lives.
+struct Served(Arc<AtomicUsize>);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Workers {
+    /// Starts this many threads; 0 for one per core that this process may use.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn start(threads: usize) -> io::Result<Self> {
+        let threads = match threads {
+            0 => thread::available_parallelism().map_or(1, NonZero::get),
+            n => n,
+        };
+        (0..threads)
+            .map(Worker::start)
+            .collect::<io::Result<_>>()
+            .map(Self)
+    }
+
+    /// Serves a connection; `future` is called on the worker's thread.
+    pub fn spawn<F>(&self, connection: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let Some(worker) = self
+            .0
+            .iter()
+            .min_by_key(|worker| worker.connections.load(Ordering::Relaxed))
+        else {
+            return;
+        };
+        worker.connections.fetch_add(1, Ordering::Relaxed);
+        let served = Served(Arc::clone(&worker.connections));
+        worker.runtime.spawn(async move {
+            connection.await;
+            drop(served);
+        });
+    }
+
+    /// Ends all threads; what still runs on them is dropped.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Worker {
+    fn start(number: usize) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel();
+        thread::Builder::new()
+            .name(format!("bemi-{number}"))
+            .spawn(move || {
+                // An error means that the sender is gone: that is the signal.
+                _ = runtime.block_on(stopped);
+                runtime.shutdown_background();
+            })?;
+        Ok(Self {
+            runtime: handle,
+            connections: Arc::default(),
+            _stop: stop,
+        })
+    }
+}

@@ -1,0 +1,256 @@
+//! What the client sends: told apart by message type, followed, forwarded.
+
+use std::sync::Arc;
+
+use super::edit::Edit;
+use super::names::Names;
+use super::replies::{Kind, Outcome, Owner, Reply};
+use super::{Reserved, Session, ours};
+use crate::wire::frame::{HEADER_LEN, Header};
+use crate::wire::frontend::{self, Named, tag};
+use crate::wire::response::{Response, Severity, sqlstate};
+
+/// Why the rest of the input was not consumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// More bytes of the client are needed.
+    NeedMore,
+    /// Replies of the server are needed first; call again after the next of them.
+    Wait,
+}
+
+/// What became of one frame.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Decided on.
+    Done,
+    NeedMore,
+    Wait,
+}
+
+impl Session {
+    /// Decides on as much of the client's bytes as can be decided on now.
+    ///
+    /// A stream that is out of step (a length that cannot be) is forwarded untouched from there on: the server
+    /// ends it with the error the client would read without a proxy.
+    pub fn on_client(&mut self, edit: &mut Edit<'_>) -> Progress {
+        loop {
+            self.pass(edit, self.inbound_rest.keep);
+            if self.inbound_rest.keep > 0 {
+                return Progress::NeedMore;
+            }
+            if self.replies.len() >= self.policy.max_pending_replies {
+                return Progress::Wait;
+            }
+            let step = match Header::read(edit.rest()) {
+                Ok(None) => Step::NeedMore,
+                Ok(Some(header)) => self.on_client_frame(header, edit),
+                Err(_) => {
+                    self.inbound_rest.keep = usize::MAX;
+                    Step::Done
+                }
+            };
+            match step {
+                Step::Done => {}
+                Step::NeedMore => return Progress::NeedMore,
+                Step::Wait => return Progress::Wait,
+            }
+        }
+    }
+
+    /// Forwards the next `len` bytes, those that have not come yet included.
+    pub(super) fn pass(&mut self, edit: &mut Edit<'_>, len: usize) {
+        let now = len.min(edit.rest().len());
+        edit.keep(now);
+        self.inbound_rest.keep = len - now;
+    }
+
+    fn on_client_frame(&mut self, header: Header, edit: &mut Edit<'_>) -> Step {
+        if self.is_skipping && header.tag != tag::SYNC {
+            return self.forward(header, edit);
+        }
+        match header.tag {
+            tag::QUERY | tag::PARSE | tag::EXECUTE | tag::DESCRIBE | tag::CLOSE => {
+                self.on_whole_frame(header, edit)
+            }
+            tag::BIND => self.on_bind(header, edit),
+            tag::SYNC => self.on_sync(header, edit),
+            tag::FUNCTION_CALL => {
+                self.sent(Reply::client(Kind::FunctionCall));
+                self.forward(header, edit)
+            }
+            tag::COPY_DONE | tag::COPY_FAIL => {
+                self.on_end_of_copy();
+                self.forward(header, edit)
+            }
+            // COPY data, Flush and Terminate have no reply; what is no message at all the server refuses.
+            _ => self.forward(header, edit),
+        }
+    }
+
+    /// Forwards a frame whose reply, if it has one, is in the queue already.
+    pub(super) fn forward(&mut self, header: Header, edit: &mut Edit<'_>) -> Step {
+        self.pass(edit, header.frame_len);
+        Step::Done
+    }
+
+    fn on_whole_frame(&mut self, header: Header, edit: &mut Edit<'_>) -> Step {
+        if header.frame_len > self.policy.max_inspected_message_bytes {
+            return self.on_oversized(header, edit);
+        }
+        let Some(body) = edit.rest().get(HEADER_LEN..header.frame_len) else {
+            return Step::NeedMore;
+        };
+        match header.tag {
+            tag::QUERY => self.on_query(header, body, edit),
+            tag::PARSE => self.on_parse(header, body, edit),
+            tag::EXECUTE => self.on_execute(header, body, edit),
+            tag::CLOSE => self.on_close(header, body, edit),
+            _ => {
+                self.sent(Reply::client(Kind::Describe));
+                self.forward(header, edit)
+            }
+        }
+    }
+
+    /// A message too long to look into passes untouched; who has context in force is told that it was not used.
+    fn on_oversized(&mut self, header: Header, edit: &mut Edit<'_>) -> Step {
+        if matches!(header.tag, tag::QUERY | tag::PARSE) && self.has_context() {
+            let limit = self.policy.max_inspected_message_bytes;
+            let message = format!(
+                "statement of {} bytes was not looked into: its writes carry no context",
+                header.frame_len
+            );
+            self.warn(
+                Response::new(Severity::Warning, sqlstate::WARNING, message)
+                    .hint(format!("The limit is max_inspected_message_bytes = {limit}.")),
+            );
+        }
+        let (kind, outcome) = match header.tag {
+            tag::QUERY => (Kind::Query(None), None),
+            tag::PARSE => {
+                // Its name cannot be known before all of it is there; the unnamed one is what drivers use for such.
+                self.statements.send(b"", None);
+                (Kind::Parse, Some(Outcome::Statement))
+            }
+            tag::EXECUTE => (Kind::Execute, None),
+            tag::CLOSE => (Kind::Close, None),
+            _ => (Kind::Describe, None),
+        };
+        self.sent(Reply {
+            owner: Owner::Client,
+            kind,
+            outcome,
+        });
+        self.forward(header, edit)
+    }
+
+    /// Whether a write would get a message here and now, comments aside.
+    fn has_context(&self) -> bool {
+        use crate::context::Value;
+        let value = match self.current().value() {
+            Value::Known(context) => context.as_ref().is_some_and(|context| !context.is_empty()),
+            Value::OnServer => true,
+        };
+        value || !self.base.is_empty()
+    }
+
+    /// Has a warning go out when its turn comes.
+    pub(super) fn warn(&mut self, warning: Response) {
+        self.counters.warnings += 1;
+        self.replies.push(Reply::client(Kind::Notice(Box::new(warning))));
+    }
+
+    fn on_sync(&mut self, header: Header, edit: &mut Edit<'_>) -> Step {
+        if !self.is_copying {
+            self.is_skipping = false;
+            self.sent(Reply::client(Kind::Sync));
+        }
+        self.forward(header, edit)
+    }
+
+    fn on_end_of_copy(&mut self) {
+        if self.is_copying {
+            self.is_copying = false;
+        } else if !self.replies.is_empty() {
+            self.replies.push(Reply::client(Kind::EndOfCopy));
+        }
+    }
+
+    fn on_close(&mut self, header: Header, body: &[u8], edit: &mut Edit<'_>) -> Step {
+        let outcome = match frontend::named("Close", body) {
+            Ok(Named::Statement(name)) => {
+                self.statements.send(name, None);
+                Some(Outcome::Statement)
+            }
+            Ok(Named::Portal(name)) => {
+                self.portals.send(name, None);
+                Some(Outcome::Portal)
+            }
+            Err(_) => None,
+        };
+        self.sent(Reply {
+            owner: Owner::Client,
+            kind: Kind::Close,
+            outcome,
+        });
+        self.forward(header, edit)
+    }
+
+    /// Takes the reserved statement out of the client's sight: it is about to list prepared statements.
+    pub(super) fn hide_reserved(&mut self, edit: &mut Edit<'_>) {
+        if self.reserved != Reserved::Absent {
+            ours::write_close_statement(edit.insert());
+            self.sent(Reply {
+                owner: Owner::Housekeeping,
+                kind: Kind::Close,
+                outcome: None,
+            });
+            self.reserved = Reserved::Absent;
+        }
+    }
+
+    /// What follows from a statement's success, apart from what it does to `bemi.context`.
+    pub(super) fn outcome_of(&mut self, verdict: &Arc<super::Verdict>, index: usize) -> Option<Outcome> {
+        use crate::context::{Effect, Scope};
+        use crate::sql::Kind as Sql;
+        let effect = match &verdict.statements().get(index)?.kind {
+            Sql::Begin => Effect::Begin,
+            Sql::Commit { chain } => Effect::Commit { chain: *chain },
+            Sql::PrepareTransaction => Effect::Commit { chain: false },
+            Sql::Rollback { chain } => Effect::Rollback { chain: *chain },
+            Sql::Savepoint(name) => Effect::Savepoint(name.as_str().into()),
+            Sql::Release(name) => Effect::Release(name.as_str().into()),
+            Sql::RollbackTo(name) => Effect::RollbackTo(name.as_str().into()),
+            Sql::ResetAll => Effect::Reset(Scope::Session),
+            Sql::DiscardAll => {
+                self.reserved = Reserved::Absent;
+                return Some(Outcome::DiscardAll);
+            }
+            Sql::Deallocate { name: None } => {
+                self.reserved = Reserved::Absent;
+                return Some(Outcome::DeallocateAll);
+            }
+            Sql::Deallocate { name: Some(name) } => return Some(define(&mut self.statements, name, None)),
+            Sql::Prepare { name, .. } => {
+                let prepared = super::Prepared {
+                    verdict: Arc::clone(verdict),
+                    index,
+                    is_sql_level: true,
+                    group: self.group,
+                    was_executed: false.into(),
+                };
+                return Some(define(&mut self.statements, name, Some(Arc::new(prepared))));
+            }
+            Sql::Write | Sql::BlockOnlyWrite | Sql::Execute { .. } | Sql::Set { .. } | Sql::Other => {
+                return None;
+            }
+        };
+        Some(Outcome::Timeline(effect))
+    }
+}
+
+fn define<T: Clone>(names: &mut Names<T>, name: &str, definition: Option<T>) -> Outcome {
+    names.send(name.as_bytes(), definition);
+    Outcome::Statement
+}

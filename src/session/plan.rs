@@ -1,0 +1,185 @@
+//! What a write needs ahead of it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::verdict::Verdict;
+use super::{Prepared, Session, ours};
+use crate::config::CommentReuse;
+use crate::context::{Context, Message, Value, payload};
+use crate::sql::{Kind, Statement, TableName};
+
+/// What to do before a write is forwarded.
+#[derive(Debug, PartialEq)]
+pub(super) enum Plan {
+    /// Forward it.
+    Nothing,
+    /// Wait for replies: its context depends on them.
+    Wait,
+    /// Emit this payload.
+    Emit(Message),
+    /// Run this statement, which computes the payload on the server and emits it.
+    EmitOnServer(String),
+}
+
+/// A write about to be forwarded.
+#[derive(Debug)]
+pub(super) struct Write<'a> {
+    pub verdict: &'a Verdict,
+    pub index: usize,
+    pub targets: &'a [TableName],
+    /// Contexts of its comments, the later ones over the earlier ones.
+    pub comments: [Option<&'a Context>; 2],
+}
+
+/// A statement that is a write, by itself or through what it executes.
+pub(super) enum Writes {
+    No,
+    Itself,
+    /// EXECUTE of this prepared statement.
+    Executes(Arc<Prepared>),
+}
+
+impl Session {
+    /// Whether a statement writes, here and now.
+    pub(super) fn writes(&self, statement: &Statement) -> Writes {
+        match &statement.kind {
+            Kind::Write => Writes::Itself,
+            Kind::BlockOnlyWrite if self.current().in_explicit_block() => Writes::Itself,
+            Kind::Execute { name, writes_anyway } => match self.statements.get(name.as_bytes()) {
+                Some(prepared) if *writes_anyway || self.is_write(prepared) => {
+                    Writes::Executes(Arc::clone(prepared))
+                }
+                None if *writes_anyway => Writes::Itself,
+                Some(_) | None => Writes::No,
+            },
+            Kind::BlockOnlyWrite
+            | Kind::Prepare { .. }
+            | Kind::Deallocate { .. }
+            | Kind::Begin
+            | Kind::Commit { .. }
+            | Kind::Rollback { .. }
+            | Kind::PrepareTransaction
+            | Kind::Savepoint(_)
+            | Kind::Release(_)
+            | Kind::RollbackTo(_)
+            | Kind::Set { .. }
+            | Kind::ResetAll
+            | Kind::DiscardAll
+            | Kind::Other => Writes::No,
+        }
+    }
+
+    /// Whether what a PREPARE, or a Parse of the client, prepared is a write.
+    fn is_write(&self, prepared: &Prepared) -> bool {
+        let Some(statement) = prepared.statement() else {
+            return false;
+        };
+        match &statement.kind {
+            Kind::Write => true,
+            Kind::BlockOnlyWrite => self.current().in_explicit_block(),
+            _ => false,
+        }
+    }
+
+    /// What this write needs.
+    pub(super) fn plan(&self, write: &Write<'_>) -> Plan {
+        if self.in_hot_standby || self.current().in_failed_transaction() {
+            return Plan::Nothing;
+        }
+        if self.must_wait() {
+            return Plan::Wait;
+        }
+        if !self.policy.wants(write.targets) {
+            return self.take_back();
+        }
+        let sql = self.policy.sql(write.verdict, write.index);
+        let comments = || write.comments.into_iter().flatten();
+        let nothing = Context::default();
+        let value = match self.current().value() {
+            Value::Known(context) => context.as_deref().unwrap_or(&nothing),
+            // Behind a pooler the server's copy is ours only within the group that set it.
+            Value::OnServer if self.policy.is_pooled && *self.confirmed.value() == Value::OnServer => {
+                &nothing
+            }
+            Value::OnServer => {
+                let above = payload::merge(&comments().collect::<Vec<_>>());
+                let in_force = self.may_be_in_force();
+                return Plan::EmitOnServer(ours::merge_on_server_sql(&self.base, &above, sql, in_force));
+            }
+        };
+        let mut layers = vec![&self.base, value];
+        layers.extend(comments());
+        if layers.iter().all(|layer| layer.is_empty()) {
+            return self.take_back();
+        }
+        let payload = payload::build(&layers, sql);
+        if self.is_in_force(&payload) {
+            Plan::Nothing
+        } else {
+            Plan::Emit(payload.into())
+        }
+    }
+
+    /// Whether a complete group that is still in flight may change the context of what is sent now.
+    fn must_wait(&self) -> bool {
+        if !self.replies.has_closed_groups() {
+            return false;
+        }
+        let may_end = !self.confirmed.in_explicit_block() || self.replies.closed_groups_control_transaction();
+        self.replies.closed_groups_change_setting() || (may_end && !self.confirmed.setting_is_settled())
+    }
+
+    /// A write without context takes back what an earlier message of its transaction said.
+    fn take_back(&self) -> Plan {
+        if self.may_be_in_force() && !self.is_in_force(payload::NOTHING) {
+            Plan::Emit(payload::NOTHING.into())
+        } else {
+            Plan::Nothing
+        }
+    }
+
+    fn may_be_in_force(&self) -> bool {
+        let confirmed =
+            self.replies.closed_groups_control_transaction() && self.confirmed.message_in_force().is_some();
+        self.current().message_in_force().is_some() || confirmed
+    }
+
+    /// Whether the last message of the transaction says just this, whatever becomes of what is in flight.
+    fn is_in_force(&self, payload: &[u8]) -> bool {
+        !self.replies.has_closed_groups()
+            && self
+                .current()
+                .message_in_force()
+                .is_some_and(|message| **message == *payload)
+    }
+
+    /// Whether the comments in a prepared statement's text still count, by `[comments] reuse`.
+    pub(super) fn comments_count(&self, prepared: &Prepared) -> bool {
+        match self.policy.reuse {
+            CommentReuse::Every => true,
+            CommentReuse::First => !prepared.was_executed.load(Ordering::Relaxed),
+            CommentReuse::SameSync => prepared.group == self.group,
+        }
+    }
+}
+
+impl Prepared {
+    /// The statement that an execution runs.
+    pub(super) fn statement(&self) -> Option<&Statement> {
+        let statement = self.verdict.statements().get(self.index)?;
+        match &statement.kind {
+            Kind::Prepare { inner, .. } if self.is_sql_level => Some(inner),
+            _ => Some(statement),
+        }
+    }
+
+    /// The context of its comments.
+    pub(super) fn comment(&self) -> Option<&Context> {
+        if self.is_sql_level {
+            self.verdict.inner_comment(self.index)
+        } else {
+            self.verdict.comment(self.index)
+        }
+    }
+}

@@ -1,0 +1,429 @@
+//! The queue of replies that the server owes, and whose they are.
+//!
+//! The server answers in order. So one entry per message sent tells what the next reply answers: something the
+//! client asked (forward it), or something we asked (swallow it). An error in the extended protocol makes the
+//! server skip everything up to the next Sync, and with it the entries up to that Sync
+//! (`ignore_till_sync` in `postgres.c`).
+
+use std::collections::VecDeque;
+
+use super::refusal::Refusal;
+use crate::context::{Effect, Scope, Value};
+use crate::wire::response::Response;
+
+/// Who asked.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Owner {
+    /// The client: its replies are forwarded.
+    Client,
+    /// We: the message ahead of a write.
+    Message,
+    /// We: the look at a setting whose value only the server knows. An error says that the value is no context.
+    Probe,
+    /// We: a statement that fails in place of a SET that must not succeed; the client reads this instead.
+    Refusal(Box<Refusal>),
+    /// We: preparing and closing what the others need.
+    Housekeeping,
+}
+
+/// What follows from a success, besides the reply itself.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The timeline moves on.
+    Timeline(Effect),
+    /// A prepared statement is defined or removed: the oldest pending one.
+    Statement,
+    /// A portal is defined or removed: the oldest pending one.
+    Portal,
+    /// DEALLOCATE ALL.
+    DeallocateAll,
+    /// DISCARD ALL.
+    DiscardAll,
+    /// Our own statement is prepared, by a Parse sent in this group.
+    Prepared { group: u64 },
+    /// The setting has a value that the server knows, for as long as only the server knows.
+    UnknownScope,
+}
+
+impl Outcome {
+    /// What it does to the timeline.
+    pub fn effect(&self) -> Option<&Effect> {
+        const DISCARD_ALL: Effect = Effect::Reset(Scope::Session);
+        const UNKNOWN: Effect = Effect::Set(Scope::Session, Value::OnServer);
+        match self {
+            Self::Timeline(effect) => Some(effect),
+            Self::DiscardAll => Some(&DISCARD_ALL),
+            Self::UnknownScope => Some(&UNKNOWN),
+            Self::Statement | Self::Portal | Self::DeallocateAll | Self::Prepared { .. } => None,
+        }
+    }
+}
+
+/// One statement of a simple Query.
+#[derive(Debug, PartialEq)]
+pub struct Slot {
+    pub owner: Owner,
+    pub outcome: Option<Outcome>,
+}
+
+/// Where something was put into a Query's text, in characters of the text as it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Insertion {
+    pub at: usize,
+    pub len: usize,
+}
+
+/// The statements of a simple Query, as far as any of them matters.
+#[derive(Debug, Default, PartialEq)]
+pub struct QueryReplies {
+    pub slots: VecDeque<Slot>,
+    pub insertions: Vec<Insertion>,
+}
+
+/// What kind of replies an entry waits for.
+#[derive(Debug, PartialEq)]
+pub enum Kind {
+    /// Everything up to the first ReadyForQuery.
+    Startup,
+    Parse,
+    Bind,
+    Describe,
+    Execute,
+    Close,
+    Sync,
+    /// Up to ReadyForQuery; `None` when no statement of it matters.
+    Query(Option<Box<QueryReplies>>),
+    /// Up to ReadyForQuery.
+    FunctionCall,
+    /// Nothing: CopyDone or CopyFail, which ends what makes the server ignore a Sync.
+    EndOfCopy,
+    /// Nothing: a warning of ours that goes out when its turn comes.
+    Notice(Box<Response>),
+}
+
+/// One entry of the queue.
+#[derive(Debug, PartialEq)]
+pub struct Reply {
+    pub owner: Owner,
+    pub kind: Kind,
+    pub outcome: Option<Outcome>,
+}
+
+impl Reply {
+    /// A reply the client waits for and nothing follows from.
+    pub fn client(kind: Kind) -> Self {
+        Self {
+            owner: Owner::Client,
+            kind,
+            outcome: None,
+        }
+    }
+
+    /// Whether the server ends it with ReadyForQuery.
+    pub fn is_boundary(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::Sync | Kind::Query(_) | Kind::FunctionCall | Kind::Startup
+        )
+    }
+
+    /// Whether the server skips it, after an error, on its way to the next Sync.
+    fn is_skipped_after_error(&self) -> bool {
+        !matches!(self.kind, Kind::Sync)
+    }
+
+    /// Everything that would follow from its success, in order.
+    pub fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
+        let slots = match &self.kind {
+            Kind::Query(Some(query)) => Some(query.slots.iter()),
+            Kind::Query(None)
+            | Kind::Startup
+            | Kind::Parse
+            | Kind::Bind
+            | Kind::Describe
+            | Kind::Execute
+            | Kind::Close
+            | Kind::Sync
+            | Kind::FunctionCall
+            | Kind::EndOfCopy
+            | Kind::Notice(_) => None,
+        };
+        self.outcome.iter().chain(
+            slots
+                .into_iter()
+                .flatten()
+                .filter_map(|slot| slot.outcome.as_ref()),
+        )
+    }
+}
+
+/// How many outcomes in flight change the setting, and how many start, end or divide a transaction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Census {
+    settings: usize,
+    transactions: usize,
+}
+
+impl Census {
+    fn of(reply: &Reply) -> Self {
+        let mut census = Self::default();
+        for effect in reply.outcomes().filter_map(Outcome::effect) {
+            census.settings += usize::from(effect.changes_setting());
+            census.transactions += usize::from(effect.controls_transaction());
+        }
+        census
+    }
+
+    fn add(&mut self, other: Self) {
+        self.settings += other.settings;
+        self.transactions += other.transactions;
+    }
+
+    fn subtract(&mut self, other: Self) {
+        self.settings = self.settings.saturating_sub(other.settings);
+        self.transactions = self.transactions.saturating_sub(other.transactions);
+    }
+}
+
+/// The queue. A *group* is what one Sync or one Query ends; the *open* group has no end yet.
+#[derive(Debug, Default)]
+pub struct Replies {
+    queue: VecDeque<Reply>,
+    boundaries: usize,
+    closed: Census,
+    open: Census,
+}
+
+impl Replies {
+    /// Whether the server owes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// How many entries wait.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// What the next reply answers.
+    pub fn front(&self) -> Option<&Reply> {
+        self.queue.front()
+    }
+
+    /// What the next reply answers.
+    pub fn front_mut(&mut self) -> Option<&mut Reply> {
+        self.queue.front_mut()
+    }
+
+    /// All entries, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Reply> {
+        self.queue.iter()
+    }
+
+    /// A message was sent.
+    pub fn push(&mut self, reply: Reply) {
+        self.open.add(Census::of(&reply));
+        if reply.is_boundary() {
+            self.closed.add(self.open);
+            self.open = Census::default();
+            self.boundaries += 1;
+        }
+        self.queue.push_back(reply);
+    }
+
+    /// The front entry is answered in full.
+    pub fn pop(&mut self) -> Option<Reply> {
+        let reply = self.queue.pop_front()?;
+        self.forget(&reply);
+        Some(reply)
+    }
+
+    /// Takes the outcome of the front entry's current statement out of the queue, to be carried out.
+    pub fn take_outcome(&mut self, slot: bool) -> Option<Outcome> {
+        let front = self.queue.front_mut()?;
+        let outcome = match (&mut front.kind, slot) {
+            (Kind::Query(Some(query)), true) => query.slots.pop_front()?.outcome,
+            _ => front.outcome.take(),
+        }?;
+        if let Some(effect) = outcome.effect() {
+            let census = Census {
+                settings: usize::from(effect.changes_setting()),
+                transactions: usize::from(effect.controls_transaction()),
+            };
+            if self.boundaries == 0 {
+                self.open.subtract(census)
+            } else {
+                self.closed.subtract(census)
+            }
+        }
+        Some(outcome)
+    }
+
+    fn forget(&mut self, reply: &Reply) {
+        let census = Census::of(reply);
+        if self.boundaries == 0 {
+            self.open.subtract(census);
+        } else {
+            self.closed.subtract(census);
+            self.boundaries -= usize::from(reply.is_boundary());
+        }
+    }
+
+    /// Removes what the server skips after an error, up to the next Sync. `None` for the end when no Sync is
+    /// in the queue yet: the server goes on skipping what comes.
+    pub fn discard_to_sync(&mut self) -> Discarded {
+        let mut discarded = Discarded {
+            replies: Vec::new(),
+            found_sync: false,
+        };
+        while let Some(front) = self.queue.front() {
+            if !front.is_skipped_after_error() {
+                discarded.found_sync = true;
+                break;
+            }
+            if let Some(reply) = self.pop() {
+                discarded.replies.push(reply);
+            }
+        }
+        discarded
+    }
+
+    /// COPY FROM STDIN has begun: the server ignores the Syncs that were sent behind it before the end of its
+    /// data (`CopyGetData` in `copyfromparse.c`). Returns whether that end was sent already.
+    pub fn ignore_syncs_during_copy(&mut self) -> bool {
+        let end = self.queue.iter().position(|reply| reply.kind == Kind::EndOfCopy);
+        let range = 1..end.unwrap_or(self.queue.len());
+        let ignored: Vec<usize> = range
+            .filter(|&at| self.queue.get(at).is_some_and(|reply| reply.kind == Kind::Sync))
+            .collect();
+        for at in ignored.into_iter().rev() {
+            self.queue.remove(at);
+            self.boundaries = self.boundaries.saturating_sub(1);
+        }
+        if let Some(at) = self.queue.iter().position(|reply| reply.kind == Kind::EndOfCopy) {
+            self.queue.remove(at);
+        }
+        self.recount();
+        end.is_some()
+    }
+
+    /// The Query at the front failed: none of its remaining statements will run. Returns how many of them would
+    /// have defined or removed a prepared statement.
+    pub fn clear_slots(&mut self) -> usize {
+        let Some(Kind::Query(Some(query))) = self.queue.front_mut().map(|front| &mut front.kind) else {
+            return 0;
+        };
+        let skipped = query
+            .slots
+            .drain(..)
+            .filter(|slot| slot.outcome == Some(Outcome::Statement))
+            .count();
+        self.recount();
+        skipped
+    }
+
+    fn recount(&mut self) {
+        (self.closed, self.open, self.boundaries) = (Census::default(), Census::default(), 0);
+        for reply in &self.queue {
+            self.open.add(Census::of(reply));
+            if reply.is_boundary() {
+                self.closed.add(self.open);
+                self.open = Census::default();
+                self.boundaries += 1;
+            }
+        }
+    }
+
+    /// Whether groups that are complete still wait for their end.
+    pub fn has_closed_groups(&self) -> bool {
+        self.boundaries > 0
+    }
+
+    /// Whether a complete group in flight may change the setting.
+    pub fn closed_groups_change_setting(&self) -> bool {
+        self.closed.settings > 0
+    }
+
+    /// Whether a complete group in flight may start, end or divide a transaction.
+    pub fn closed_groups_control_transaction(&self) -> bool {
+        self.closed.transactions > 0
+    }
+}
+
+/// What an error took out of the queue.
+#[derive(Debug)]
+pub struct Discarded {
+    pub replies: Vec<Reply>,
+    /// Whether the Sync that ends the skipping was sent already.
+    pub found_sync: bool,
+}
+
+impl Discarded {
+    /// How many of the outcomes that will not come are this one.
+    pub fn count(&self, outcome: &Outcome) -> usize {
+        self.replies
+            .iter()
+            .flat_map(Reply::outcomes)
+            .filter(|o| *o == outcome)
+            .count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set() -> Reply {
+        let outcome = Some(Outcome::DiscardAll);
+        Reply {
+            owner: Owner::Client,
+            kind: Kind::Execute,
+            outcome,
+        }
+    }
+
+    #[test]
+    fn an_error_discards_up_to_the_sync_even_across_a_query() {
+        let mut replies = Replies::default();
+        for kind in [
+            Kind::Bind,
+            Kind::Query(None),
+            Kind::Execute,
+            Kind::Sync,
+            Kind::Parse,
+        ] {
+            replies.push(Reply::client(kind));
+        }
+        let discarded = replies.discard_to_sync();
+        assert!(discarded.found_sync);
+        assert_eq!(discarded.replies.len(), 3);
+        assert_eq!(replies.front(), Some(&Reply::client(Kind::Sync)));
+        replies.pop();
+        assert!(!replies.has_closed_groups());
+    }
+
+    #[test]
+    fn syncs_sent_before_the_end_of_copy_data_are_ignored() {
+        let mut replies = Replies::default();
+        for kind in [Kind::Execute, Kind::Sync, Kind::EndOfCopy, Kind::Sync] {
+            replies.push(Reply::client(kind));
+        }
+        assert!(replies.ignore_syncs_during_copy());
+        let kinds: Vec<&Kind> = replies.iter().map(|reply| &reply.kind).collect();
+        assert_eq!(kinds, [&Kind::Execute, &Kind::Sync]);
+    }
+
+    #[test]
+    fn only_complete_groups_count_as_earlier() {
+        let mut replies = Replies::default();
+        replies.push(set());
+        assert!(!replies.closed_groups_change_setting());
+        replies.push(Reply::client(Kind::Sync));
+        assert!(replies.closed_groups_change_setting());
+        replies.take_outcome(false);
+        assert!(!replies.closed_groups_change_setting());
+        replies.pop();
+        replies.pop();
+        assert!(replies.is_empty() && !replies.has_closed_groups());
+    }
+}

@@ -1,0 +1,495 @@
+//! The tokens of a SQL text, as byte ranges, by the very rules of the server's scan.l.
+//!
+//! The server reads the text in its own encoding, after conversion; we read what the client sent. In the encodings
+//! that the server calls client-only a byte below 0x80 may end a character, so there whole characters are skipped
+//! wherever such a byte would mean something: in identifiers and behind a backslash. (No trail byte of any of them
+//! is a quote, a dollar, a dash, a slash, a star or a newline.)
+//!
+//! Unterminated strings, identifiers and comments run to the end of the text; the server refuses the whole text.
+//!
+//! Rejected: a tokenizer that returns owned tokens, as most do. Most texts need a look at a few words only.
+
+use std::ops::Range;
+
+use memchr::{memchr, memchr2, memmem};
+
+use crate::sql::Dialect;
+
+/// How much of a run of operator characters is looked at, in bytes. The server refuses an operator of 64 and more, so
+/// no more is needed; without a bound a long run of `+`, each an operator of its own, would be read again for each.
+const LONGEST_RUN: usize = 128;
+
+/// What a token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenKind {
+    /// An identifier or keyword without quotes.
+    Word,
+    /// `".."`
+    QuotedName,
+    /// `U&".."`; a UESCAPE clause is two more tokens.
+    UnicodeName,
+    /// A string of any sort.
+    String(Quote),
+    /// `B'..'` or `X'..'`
+    Bits,
+    /// `$1`
+    Param,
+    /// A number without sign.
+    Number,
+    /// One character that stands for itself.
+    Punct(u8),
+    /// Several characters.
+    Operator,
+    /// `-- ..` without its newline.
+    LineComment,
+    /// `/* .. */`, with the comments nested in it.
+    BlockComment,
+}
+
+/// How a string is quoted, which is how its text is to be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quote {
+    /// `'..'` in which only a quote is special.
+    Plain,
+    /// `E'..'`, or `'..'` where `standard_conforming_strings` is off.
+    Escape,
+    /// `U&'..'`; a UESCAPE clause is two more tokens.
+    Unicode,
+    /// `$tag$..$tag$`
+    Dollar,
+}
+
+/// A token: bytes `start..end` of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Token {
+    /// What it is.
+    pub kind: TokenKind,
+    /// Its first byte.
+    pub start: usize,
+    /// The byte behind its last.
+    pub end: usize,
+}
+
+impl Token {
+    /// Whether the grammar never sees it.
+    pub fn is_comment(&self) -> bool {
+        matches!(self.kind, TokenKind::LineComment | TokenKind::BlockComment)
+    }
+}
+
+/// White space of the server (`scanner_isspace`, with the vertical tab that 16 added).
+pub fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
+}
+
+fn is_newline(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
+}
+
+fn starts_word(byte: u8) -> bool {
+    byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
+}
+
+fn is_operator(byte: u8) -> bool {
+    b"~!@#^&|`?+-*/%<>=".contains(&byte)
+}
+
+/// An iterator over the tokens of a text, comments included, white space not. Copying one is a bookmark.
+#[derive(Debug, Clone, Copy)]
+pub struct Lexer<'a> {
+    text: &'a [u8],
+    at: usize,
+    dialect: Dialect,
+}
+
+impl<'a> Lexer<'a> {
+    /// Reads `text` from the byte `at`, which must not be inside of a token. Ranges count from the start of `text`.
+    pub fn new(text: &'a [u8], at: usize, dialect: Dialect) -> Self {
+        Self { text, at, dialect }
+    }
+
+    /// The byte at an index; NUL, which no text of the protocol can hold, behind the end.
+    fn byte(&self, index: usize) -> u8 {
+        self.text.get(index).copied().unwrap_or(0)
+    }
+
+    fn rest(&self, from: usize) -> &'a [u8] {
+        self.text.get(from..).unwrap_or_default()
+    }
+
+    /// Where the run of bytes like this ends.
+    fn run(&self, from: usize, like: fn(u8) -> bool) -> usize {
+        let rest = self.rest(from);
+        from + rest.iter().position(|byte| !like(*byte)).unwrap_or(rest.len())
+    }
+
+    /// Where the character ends that starts here.
+    fn past_char(&self, at: usize) -> usize {
+        if self.byte(at) < 0x80 || self.dialect.encoding.is_ascii_safe() {
+            at + 1
+        } else {
+            at + self.dialect.encoding.char_len(self.rest(at))
+        }
+    }
+
+    fn token_at(&self, start: usize) -> (TokenKind, usize) {
+        let next = self.byte(start + 1);
+        match self.byte(start) {
+            b'\'' if self.dialect.standard_conforming_strings => self.string(Quote::Plain, start + 1),
+            b'\'' => self.string(Quote::Escape, start + 1),
+            b'"' => (TokenKind::QuotedName, self.past_name(start + 1)),
+            b'e' | b'E' if next == b'\'' => self.string(Quote::Escape, start + 2),
+            b'b' | b'B' | b'x' | b'X' if next == b'\'' => (TokenKind::Bits, self.past_bits(start + 2)),
+            // The server makes the keyword NCHAR of the N, followed by an ordinary string.
+            b'n' | b'N' if next == b'\'' => (TokenKind::Word, start + 1),
+            b'u' | b'U' if next == b'&' && self.byte(start + 2) == b'\'' => {
+                self.string(Quote::Unicode, start + 3)
+            }
+            b'u' | b'U' if next == b'&' && self.byte(start + 2) == b'"' => {
+                (TokenKind::UnicodeName, self.past_name(start + 3))
+            }
+            b'$' => self.dollar(start),
+            b'0'..=b'9' => (TokenKind::Number, self.past_number(start)),
+            b'.' if next.is_ascii_digit() => (TokenKind::Number, self.past_number(start)),
+            b'-' if next == b'-' => (TokenKind::LineComment, self.past_line_comment(start)),
+            b'/' if next == b'*' => (TokenKind::BlockComment, self.past_block_comment(start)),
+            b':' if matches!(next, b':' | b'=') => (TokenKind::Operator, start + 2),
+            b'.' if next == b'.' => (TokenKind::Operator, start + 2),
+            byte if starts_word(byte) => (TokenKind::Word, self.past_word(start)),
+            byte if is_operator(byte) => self.operator(start),
+            byte => (TokenKind::Punct(byte), start + 1),
+        }
+    }
+
+    fn past_word(&self, start: usize) -> usize {
+        let mut at = start;
+        while starts_word(self.byte(at)) || self.byte(at).is_ascii_digit() || self.byte(at) == b'$' {
+            at = self.past_char(at);
+        }
+        at
+    }
+
+    /// Behind the quote that ends a name; `at` is behind the one that starts it.
+    fn past_name(&self, mut at: usize) -> usize {
+        while let Some(quote) = memchr(b'"', self.rest(at)) {
+            at += quote + 1;
+            if self.byte(at) != b'"' {
+                return at;
+            }
+            at += 1;
+        }
+        self.text.len()
+    }
+
+    fn string(&self, quote: Quote, inside: usize) -> (TokenKind, usize) {
+        (
+            TokenKind::String(quote),
+            self.pieces(quote, inside, |_| ()).unwrap_or(self.text.len()),
+        )
+    }
+
+    /// Tells of each piece between quotes of a string that may go on in another line (a doubled quote ends no piece),
+    /// and where the string ends; None where it does not. `at` is behind the first quote.
+    pub fn pieces(&self, quote: Quote, mut at: usize, mut piece: impl FnMut(Range<usize>)) -> Option<usize> {
+        let mut start = at;
+        loop {
+            let end = self.closing_quote(quote, at)?;
+            if self.byte(end + 1) == b'\'' {
+                at = end + 2;
+                continue;
+            }
+            piece(start..end);
+            match self.continuation(end + 1) {
+                Some(inside) => (start, at) = (inside, inside),
+                None => return Some(end + 1),
+            }
+        }
+    }
+
+    /// The next quote that no backslash escapes.
+    fn closing_quote(&self, quote: Quote, mut at: usize) -> Option<usize> {
+        if quote != Quote::Escape {
+            return memchr(b'\'', self.rest(at)).map(|offset| at + offset);
+        }
+        if self.dialect.encoding.is_ascii_safe() {
+            loop {
+                let found = at + memchr2(b'\'', b'\\', self.rest(at))?;
+                if self.byte(found) == b'\'' {
+                    return Some(found);
+                }
+                at = found + 2;
+            }
+        }
+        while at < self.text.len() {
+            match self.byte(at) {
+                b'\'' => return Some(at),
+                b'\\' => at = self.past_char(at + 1),
+                _ => at = self.past_char(at),
+            }
+        }
+        None
+    }
+
+    /// Where a string goes on that ended here, if all up to the next quote is white space with a newline in it:
+    /// `quotecontinue` of scan.l.
+    fn continuation(&self, mut at: usize) -> Option<usize> {
+        let mut newline = false;
+        loop {
+            match self.byte(at) {
+                b'\'' if newline => return Some(at + 1),
+                b'-' if self.byte(at + 1) == b'-' => at = self.past_line_comment(at),
+                byte if is_space(byte) => {
+                    newline |= is_newline(byte);
+                    at += 1;
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    fn past_bits(&self, mut at: usize) -> usize {
+        // A doubled quote does not exist here: it ends one literal and starts a string.
+        while let Some(offset) = memchr(b'\'', self.rest(at)) {
+            let end = at + offset + 1;
+            match self.continuation(end) {
+                Some(inside) => at = inside,
+                None => return end,
+            }
+        }
+        self.text.len()
+    }
+
+    /// A parameter, a dollar-quoted string, or a lone dollar.
+    fn dollar(&self, start: usize) -> (TokenKind, usize) {
+        if self.byte(start + 1).is_ascii_digit() {
+            return (
+                TokenKind::Param,
+                self.run(start + 1, |byte| byte.is_ascii_digit()),
+            );
+        }
+        let mut at = start + 1;
+        while starts_word(self.byte(at)) || (at > start + 1 && self.byte(at).is_ascii_digit()) {
+            at = self.past_char(at);
+        }
+        if self.byte(at) != b'$' {
+            return (TokenKind::Punct(b'$'), start + 1);
+        }
+        let delimiter = self.text.get(start..=at).unwrap_or_default();
+        let end = memmem::find(self.rest(at + 1), delimiter);
+        (
+            TokenKind::String(Quote::Dollar),
+            end.map_or(self.text.len(), |end| at + 1 + end + delimiter.len()),
+        )
+    }
+
+    fn past_number(&self, start: usize) -> usize {
+        let radix_digits: fn(u8) -> bool = match (self.byte(start), self.byte(start + 1)) {
+            (b'0', b'x' | b'X') => |byte| byte.is_ascii_hexdigit(),
+            (b'0', b'o' | b'O') => |byte| matches!(byte, b'0'..=b'7'),
+            (b'0', b'b' | b'B') => |byte| matches!(byte, b'0' | b'1'),
+            _ => |_| false,
+        };
+        let end = self.past_digits(start + 2, radix_digits);
+        if end > start + 2 {
+            return end;
+        }
+        let decimal = |byte: u8| byte.is_ascii_digit();
+        let mut at = self.past_digits(start, decimal);
+        // `1..10` is three tokens.
+        if self.byte(at) == b'.' && self.byte(at + 1) != b'.' {
+            at = self.past_digits(at + 1, decimal);
+        }
+        if matches!(self.byte(at), b'e' | b'E') {
+            let sign = usize::from(matches!(self.byte(at + 1), b'+' | b'-'));
+            if self.byte(at + 1 + sign).is_ascii_digit() {
+                at = self.past_digits(at + 1 + sign, decimal);
+            }
+        }
+        at
+    }
+
+    /// Digits, with single underscores between them.
+    fn past_digits(&self, mut at: usize, digit: fn(u8) -> bool) -> usize {
+        loop {
+            if digit(self.byte(at)) {
+                at += 1;
+            } else if self.byte(at) == b'_' && digit(self.byte(at + 1)) {
+                at += 2;
+            } else {
+                return at;
+            }
+        }
+    }
+
+    fn past_line_comment(&self, start: usize) -> usize {
+        memchr2(b'\n', b'\r', self.rest(start)).map_or(self.text.len(), |offset| start + offset)
+    }
+
+    fn past_block_comment(&self, start: usize) -> usize {
+        let mut depth = 1;
+        let mut at = start + 2;
+        while let Some(offset) = memchr2(b'*', b'/', self.rest(at)) {
+            at += offset;
+            match (self.byte(at), self.byte(at + 1)) {
+                (b'/', b'*') => {
+                    depth += 1;
+                    at += 2;
+                }
+                (b'*', b'/') => {
+                    depth -= 1;
+                    at += 2;
+                    if depth == 0 {
+                        return at;
+                    }
+                }
+                _ => at += 1,
+            }
+        }
+        self.text.len()
+    }
+
+    /// The longest run of operator characters, less a comment in it, less a trailing `+` or `-` unless one of the
+    /// characters is of those that SQL itself does not use: the `operator` rule of scan.l.
+    fn operator(&self, start: usize) -> (TokenKind, usize) {
+        let window = self.rest(start);
+        let window = window.get(..LONGEST_RUN).unwrap_or(window);
+        let len = window.iter().position(|byte| !is_operator(*byte));
+        let run = window.get(..len.unwrap_or(window.len())).unwrap_or_default();
+        let comment = run.windows(2).position(|pair| matches!(pair, b"/*" | b"--"));
+        let mut operator = run.get(..comment.unwrap_or(run.len())).unwrap_or_default();
+        if !operator.iter().any(|byte| b"~!@#^&|`?%".contains(byte)) {
+            while let [shorter @ .., b'+' | b'-'] = operator
+                && !shorter.is_empty()
+            {
+                operator = shorter;
+            }
+        }
+        match operator {
+            [single] => (TokenKind::Punct(*single), start + 1),
+            _ => (TokenKind::Operator, start + operator.len().max(1)),
+        }
+    }
+}
+
+impl Iterator for Lexer<'_> {
+    type Item = Token;
+
+    fn next(&mut self) -> Option<Token> {
+        let start = self.run(self.at, is_space);
+        if start >= self.text.len() {
+            return None;
+        }
+        let (kind, end) = self.token_at(start);
+        let end = end.min(self.text.len());
+        self.at = end;
+        Some(Token { kind, start, end })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::encoding::ClientEncoding;
+
+    /// The tokens of a text, each as it stands there, separated by a bar.
+    fn tokens(text: &[u8], dialect: Dialect) -> String {
+        let tokens: Vec<_> = Lexer::new(text, 0, dialect)
+            .map(|token| String::from_utf8_lossy(&text[token.start..token.end]))
+            .collect();
+        tokens.join(" | ")
+    }
+
+    #[test]
+    fn tokens_are_cut_where_the_server_cuts_them() {
+        for (text, expected) in [
+            ("select a.b,1", "select | a | . | b | , | 1"),
+            ("'it''s' x", "'it''s' | x"),
+            (r"'a\' x", r"'a\' | x"),
+            (r"E'a\'b' x", r"E'a\'b' | x"),
+            (r"e'\\' x", r"e'\\' | x"),
+            ("'a'\n  'b' 'c'", "'a'\n  'b' | 'c'"),
+            ("'a' -- no\n 'b'", "'a' -- no\n 'b'"),
+            ("'a' /* no */\n 'b'", "'a' | /* no */ | 'b'"),
+            ("'a' 'b'", "'a' | 'b'"),
+            ("b'01'\n'1' x'f'''", "b'01'\n'1' | x'f' | ''"),
+            ("n'x'", "n | 'x'"),
+            (
+                "U&'a''b' UESCAPE '!' u&\"q\"\"r\"",
+                "U&'a''b' | UESCAPE | '!' | u&\"q\"\"r\"",
+            ),
+            ("u&x u & 'x'", "u | & | x | u | & | 'x'"),
+            ("$$a;b$$ $x$ $$ $x$ $1a$2", "$$a;b$$ | $x$ $$ $x$ | $1 | a$2"),
+            ("a$b$c$b$", "a$b$c$b$"),
+            ("1$a$x$a$", "1 | $a$x$a$"),
+            ("$a$ $b$a$ x", "$a$ $b$a$ | x"),
+            ("$1$", "$1 | $"),
+            ("\"a;\"\"b\"c", "\"a;\"\"b\" | c"),
+            (
+                "1.5e-3 .5 1..10 0x1F 1_000 1e x",
+                "1.5e-3 | .5 | 1 | .. | 10 | 0x1F | 1_000 | 1 | e | x",
+            ),
+            (
+                "a::int b:=1 a[1:2]",
+                "a | :: | int | b | := | 1 | a | [ | 1 | : | 2 | ]",
+            ),
+            ("/* a /* b */ c */ d", "/* a /* b */ c */ | d"),
+            ("/*/*/ x", "/*/*/ x"),
+            ("/***/ x", "/***/ | x"),
+            ("-- x\ry", "-- x | y"),
+            ("@-- x", "@ | -- x"),
+            ("a*/*c*/b", "a | * | /*c*/ | b"),
+            (
+                "=-1 @- x <>-1 +-+ *-- x",
+                "= | - | 1 | @- | x | <> | - | 1 | + | - | + | * | -- x",
+            ),
+            ("->>'k' @> <=", "->> | 'k' | @> | <="),
+            ("naïve日本 x", "naïve日本 | x"),
+            ("'open", "'open"),
+            ("$q$open", "$q$open"),
+            ("/* open /* */", "/* open /* */"),
+            ("E'\\", "E'\\"),
+            ("'x'\n", "'x'"),
+        ] {
+            assert_eq!(tokens(text.as_bytes(), Dialect::default()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_backslash_escapes_where_strings_do_not_conform_to_the_standard() {
+        let dialect = Dialect {
+            standard_conforming_strings: false,
+            ..Dialect::default()
+        };
+        assert_eq!(tokens(br"'a\' x' y", dialect), r"'a\' x' | y");
+        assert_eq!(tokens(br"$$\$$ y", dialect), r"$$\$$ | y");
+    }
+
+    #[test]
+    fn the_second_byte_of_a_character_is_no_backslash() {
+        let dialect = |encoding| Dialect {
+            encoding,
+            ..Dialect::default()
+        };
+        let ends_in_backslash = b"E'\x83\\' x";
+        assert_eq!(
+            Lexer::new(ends_in_backslash, 0, dialect(ClientEncoding::Sjis)).count(),
+            2
+        );
+        assert_eq!(
+            Lexer::new(ends_in_backslash, 0, dialect(ClientEncoding::Latin1)).count(),
+            1
+        );
+        assert_eq!(
+            Lexer::new(b"E'\\\x83\\' x", 0, dialect(ClientEncoding::Sjis)).count(),
+            2
+        );
+        assert_eq!(
+            Lexer::new(b"\x81\x7c x", 0, dialect(ClientEncoding::Sjis)).count(),
+            2
+        );
+        assert_eq!(
+            Lexer::new(b"$\x83\\$ $ $\x83\\$ x", 0, dialect(ClientEncoding::Sjis)).count(),
+            2
+        );
+    }
+}
