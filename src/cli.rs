@@ -59,8 +59,9 @@ pub struct CheckArgs {
 pub struct HealthArgs {
     /// host:port or unix:/directory[:port] of the proxy; without it, the first one that the configuration listens on
     pub address: Option<String>,
-    #[command(flatten)]
-    common: CommonArgs,
+    /// Configuration file [default: ./proxy.toml, if it exists] [env: BEMI_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 /// `bemi demo`
@@ -154,7 +155,11 @@ impl CheckArgs {
 impl HealthArgs {
     /// What these flags and the environment say.
     pub fn sources(&self, environment: Environment) -> Sources {
-        self.common.sources(environment)
+        Sources {
+            flags: Vec::new(),
+            environment,
+            file: self.config.clone(),
+        }
     }
 }
 

@@ -357,6 +357,7 @@ mod tests {
         let facts = ServerFacts {
             may_emit: Some(false),
             user: "\"Bob\"".into(),
+            version_num: 169_999,
             ..good()
         };
         let grant =

@@ -4,11 +4,12 @@ use tokio::net::TcpStream;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, NoTls};
 
-use super::report::{Finding, Mark};
+use super::report::{Finding, Mark, Report};
 use super::server::{ServerFacts, findings};
 use super::{queries, session};
 use crate::config::{Config, Inject, Pooler};
-use crate::demo::cluster::{Cluster, ClusterOptions};
+use crate::demo::cluster::{Cluster, ClusterOptions, ServerTls};
+use crate::tls::generate::authority_and_server;
 
 async fn login(server: &Cluster, user: &str) -> Client {
     let stream = TcpStream::connect(("127.0.0.1", server.port()))
@@ -157,4 +158,74 @@ async fn a_login_that_fails_says_what_the_server_said() {
         "{found:?}"
     );
     assert!(found.len() > 3, "{found:?}");
+}
+
+async fn check(url: &str) -> Report {
+    super::run(&Config::new(url.parse().expect("a URL")), None).await
+}
+
+fn found(report: &Report, subject: &str) -> (Mark, String) {
+    let finding = report
+        .findings
+        .iter()
+        .find(|finding| finding.subject == subject)
+        .expect("a finding");
+    (finding.mark, finding.what.clone())
+}
+
+#[tokio::test]
+async fn tls_is_tried_as_the_url_asks() {
+    let made = authority_and_server(&["localhost", "127.0.0.1"]).expect("a certificate");
+    let tls = ServerTls {
+        cert_pem: made.cert_pem,
+        key_pem: made.key_pem,
+        client_ca_pem: None,
+    };
+    let server = Cluster::start(&ClusterOptions {
+        tls: Some(tls),
+        ..ClusterOptions::default()
+    })
+    .expect("a server");
+    let directory = tempfile::tempdir().expect("a directory");
+    let ca = directory.path().join("ca.crt");
+    std::fs::write(&ca, &made.ca_pem).expect("a file");
+    let ca = ca.to_str().expect("UTF-8");
+
+    let good = check(&server.url("postgres", &[("sslmode", "verify-full"), ("sslrootcert", ca)])).await;
+    assert!(good.is_ready(), "{good}");
+    let (mark, what) = found(&good, "TLS");
+    assert!(
+        mark == Mark::Fine && what.contains("localhost, 127.0.0.1"),
+        "{what}"
+    );
+
+    let other = authority_and_server(&["localhost"]).expect("a certificate");
+    std::fs::write(ca, &other.ca_pem).expect("a file");
+    let untrusted = check(&server.url("postgres", &[("sslmode", "verify-full"), ("sslrootcert", ca)])).await;
+    assert_eq!(found(&untrusted, "server").0, Mark::Mend);
+    assert!(!untrusted.is_ready());
+
+    let missing = check(&server.url(
+        "postgres",
+        &[("sslmode", "verify-full"), ("sslrootcert", "/no/such")],
+    ))
+    .await;
+    assert_eq!(found(&missing, "TLS").0, Mark::Mend);
+
+    let clear = check(&server.url("postgres", &[("sslmode", "disable"), ("schema", "x")])).await;
+    assert_eq!(
+        found(&clear, "TLS"),
+        (Mark::Fine, "none, as sslmode=disable asks".to_owned())
+    );
+    assert_eq!(
+        found(&clear, "URL"),
+        (Mark::Note, "the proxy has no use for schema".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn who_does_not_answer_is_to_be_mended() {
+    let report = check("postgresql://bob:hunter2@127.0.0.1:1/app").await;
+    assert_eq!(found(&report, "server").0, Mark::Mend);
+    assert!(!report.to_string().contains("hunter2"), "{report}");
 }

@@ -390,3 +390,25 @@ fn the_shipped_proxy_toml_holds_every_key_with_its_default() {
         .collect();
     assert_eq!(keys, KEYS.iter().map(|key| key.path).collect::<Vec<_>>());
 }
+
+#[test]
+fn a_table_without_a_schema_is_rather_audited_than_not() {
+    let inject = |include: &str, exclude: &str| {
+        let file = format!("[inject]\ninclude = {include}\nexclude = {exclude}");
+        with_file(&file).expect("valid").inject
+    };
+    let all = inject("[]", "[]");
+    assert!(all.wants_table(None, "todo") && all.wants_table(Some("audit"), "todo"));
+
+    let some = inject("['public.todo', 'audit.*']", "[]");
+    assert!(some.wants_table(Some("public"), "todo") && some.wants_table(None, "todo"));
+    assert!(some.wants_table(Some("audit"), "log") && some.wants_table(None, "log"));
+    assert!(!some.wants_table(Some("public"), "log"));
+
+    let most = inject("[]", "['public.cache', 'sessions']");
+    assert!(most.wants_table(None, "cache") && !most.wants_table(Some("public"), "cache"));
+    assert!(!most.wants_table(None, "sessions") && !most.wants_table(Some("public"), "sessions"));
+
+    let both = inject("['audit.*']", "['audit.raw']");
+    assert!(both.wants_table(Some("audit"), "log") && !both.wants_table(Some("audit"), "raw"));
+}

@@ -148,7 +148,7 @@ fn sqlcommenter(inside: &str) -> Option<Vec<(String, String)>> {
     loop {
         let (key, behind) = rest.split_once('=')?;
         let behind = behind.strip_prefix('\'')?;
-        let is_key = |c: char| c.is_ascii_alphanumeric() || "-_.~%:/@".contains(c);
+        let is_key = |c: char| c.is_ascii_alphanumeric() || "-_.~%".contains(c);
         if key.is_empty() || !key.chars().all(is_key) {
             return None;
         }

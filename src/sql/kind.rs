@@ -161,9 +161,7 @@ fn copy(mut cursor: Cursor<'_>, mentions: Mentions, rules: &Rules) -> Verdict {
     if cursor.at_punct(b'(') {
         return prepared(cursor, mentions, rules);
     }
-    if cursor.at("binary") && cursor.next().at_name() {
-        cursor.advance();
-    }
+    cursor.eat("binary");
     let table = cursor.table();
     cursor.skip_group();
     if !cursor.at("from") {

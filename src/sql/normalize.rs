@@ -46,15 +46,16 @@ pub fn normalize(text: &[u8], dialect: Dialect) -> Vec<u8> {
     normal
 }
 
-/// What stands between two tokens: white space as it is, or a space for what holds a comment.
+/// What stands between two tokens: white space as it is, or a space for what holds a comment, or the UESCAPE clause of
+/// a literal.
 fn copy_gap(text: &[u8], from: usize, to: usize, dialect: Dialect, normal: &mut Vec<u8>) {
     if normal.is_empty() {
         return;
     }
-    let has_comment = Lexer::new(text.get(..to).unwrap_or(text), from, dialect)
+    let has_more = Lexer::new(text.get(..to).unwrap_or(text), from, dialect)
         .next()
         .is_some();
-    if has_comment {
+    if has_more {
         normal.push(b' ');
     } else {
         normal.extend_from_slice(text.get(from..to).unwrap_or_default());

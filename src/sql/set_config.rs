@@ -134,6 +134,8 @@ fn arguments(mut cursor: Cursor<'_>) -> Option<[Arg; 3]> {
     let is_local = cursor.eat_punct(b',').then(|| argument(&mut cursor))?;
     let is_local = match is_local {
         Arg::Literal(text) => boolean(&text).map_or(Arg::Expression, |truth| Arg::Literal(truth.to_string())),
+        // The function is not strict: see set_config_by_name in guc_funcs.c.
+        Arg::Null => Arg::Literal(false.to_string()),
         other => other,
     };
     cursor.at_punct(b')').then_some([name, value, is_local])

@@ -111,9 +111,9 @@ pub enum SetValue {
 pub struct SetConfig {
     /// [`VARIABLE`](crate::sql::VARIABLE), or what cannot be known from the text.
     pub name: Arg,
-    /// The second argument.
+    /// The second argument. NULL resets the setting.
     pub value: Arg,
-    /// The third argument: `true` and `false` are literals of these names.
+    /// The third argument: as a literal it is `"true"` or `"false"`, whatever the text has for them.
     pub is_local: Arg,
     /// The call runs exactly once when the statement runs, and its value is its second argument.
     pub exactly_once: bool,
