@@ -26,10 +26,14 @@ pub struct FrontOptions {
     pub users: String,
 }
 
+/// The port of the unix socket, which is part of a file name only.
+pub const SOCKET_PORT: u16 = 6432;
+
 /// A proxy that takes TLS from whoever asks, with the certificate that the server has too.
 pub struct Front {
     proxy: RunningProxy,
     _users: NamedTempFile,
+    sockets: TempDir,
 }
 
 impl Front {
@@ -47,7 +51,10 @@ impl Front {
             server.files.path("ca.crt"),
             options.channel_binding
         );
+        let sockets = TempDir::new().unwrap();
+        let socket = format!("unix:{}:{SOCKET_PORT}", sockets.path().display());
         let proxy = start_in_front_of(&url, |config| {
+            config.listen.push(socket.parse().unwrap());
             config.tls.certificate = Some(server.files.path("server.crt").into());
             config.tls.key = Some(server.files.path("server.key").into());
             config.auth.mode = options.mode;
@@ -55,11 +62,19 @@ impl Front {
             config.limits.max_scram_iterations = options.max_scram_iterations;
         })
         .await;
-        Self { proxy, _users: users }
+        Self {
+            proxy,
+            _users: users,
+            sockets,
+        }
     }
 
     pub fn port(&self) -> u16 {
         self.proxy.port()
+    }
+
+    pub fn socket_directory(&self) -> std::path::Display<'_> {
+        self.sockets.path().display()
     }
 }
 

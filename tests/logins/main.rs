@@ -376,3 +376,16 @@ async fn a_server_with_many_iterations_is_served_up_to_the_limit() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_unix_socket_is_as_private_as_tls() {
+    let server = server().await;
+    let front = Front::start(server, options(AuthMode::Password, false)).await;
+    let host = format!("host={} port={}", front.socket_directory(), front::SOCKET_PORT);
+    for (user, password) in [("scram", "pencil"), ("md5", "pencil"), ("clear", "pencil")] {
+        let seen = server
+            .psql_with(front.port(), user, Some(password), false, &host)
+            .await;
+        assert_eq!(seen.stdout, format!("{user} logged in\n"), "{seen:?}");
+    }
+}
