@@ -282,6 +282,7 @@ mod tests {
             value,
             is_local,
             exactly_once: true,
+            column: None,
         }
     }
 

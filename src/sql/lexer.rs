@@ -15,6 +15,10 @@ use memchr::{memchr, memchr2, memmem};
 
 use crate::sql::Dialect;
 
+/// How much of a run of operator characters is looked at, in bytes. The server refuses an operator of 64 and more, so
+/// no more is needed; without a bound a long run of `+`, each an operator of its own, would be read again for each.
+const LONGEST_RUN: usize = 128;
+
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenKind {
@@ -347,10 +351,10 @@ impl<'a> Lexer<'a> {
     /// The longest run of operator characters, less a comment in it, less a trailing `+` or `-` unless one of the
     /// characters is of those that SQL itself does not use: the `operator` rule of scan.l.
     fn operator(&self, start: usize) -> (TokenKind, usize) {
-        let run = self
-            .text
-            .get(start..self.run(start, is_operator))
-            .unwrap_or_default();
+        let window = self.rest(start);
+        let window = window.get(..LONGEST_RUN).unwrap_or(window);
+        let len = window.iter().position(|byte| !is_operator(*byte));
+        let run = window.get(..len.unwrap_or(window.len())).unwrap_or_default();
         let comment = run.windows(2).position(|pair| matches!(pair, b"/*" | b"--"));
         let mut operator = run.get(..comment.unwrap_or(run.len())).unwrap_or_default();
         if !operator.iter().any(|byte| b"~!@#^&|`?%".contains(byte)) {

@@ -19,6 +19,9 @@ use crate::sql::{Arg, SetConfig, VARIABLE};
 /// Arguments longer than this, in bytes, are not parsed but taken for expressions.
 const MAX_PARSED: usize = 16 * 1024;
 
+/// A statement with more calls than this is not understood any further, as each may hold the next.
+const MAX_CALLS: usize = 32;
+
 /// How deep an argument may be nested to be parsed.
 const MAX_DEPTH: usize = 32;
 
@@ -49,43 +52,59 @@ pub fn set_config(start: Cursor<'_>) -> Option<SetConfig> {
         return None;
     }
     let mut calls = Vec::new();
+    let mut seen = 0;
     while !cursor.at_end() {
-        let call = cursor.token().map(|token| token.start)?;
-        if is_call_of(&mut cursor, &["set_config"]) {
-            calls.extend(
-                arguments(cursor)
-                    .filter(|arguments| may_touch(&arguments[0]))
-                    .map(|call_of| (call, call_of)),
-            );
+        let at = cursor.token().map(|token| token.start)?;
+        if !is_call_of(&mut cursor, &["set_config"]) {
+            continue;
         }
+        seen += 1;
+        if seen > MAX_CALLS {
+            return Some(unknown());
+        }
+        calls.extend(
+            arguments(cursor)
+                .filter(|[name, ..]| may_touch(name))
+                .map(|arguments| (at, arguments)),
+        );
     }
-    let (call, [name, value, is_local]) = calls.first()?.clone();
-    if calls.len() > 1 {
-        let agreed = |index: usize| {
-            calls
-                .iter()
-                .all(|(_, arguments)| arguments.get(index) == calls[0].1.get(index))
-        };
-        let or_expression = |index: usize, arg: Arg| if agreed(index) { arg } else { Arg::Expression };
+    let (at, [name, value, is_local]) = calls.first()?.clone();
+    if calls.len() == 1 {
+        let column = column(start, at);
         return Some(SetConfig {
-            name: or_expression(0, name),
-            value: Arg::Expression,
-            is_local: match is_local {
-                literal @ Arg::Literal(_) => or_expression(2, literal),
-                Arg::Null | Arg::Param(_) | Arg::Expression => Arg::Expression,
-            },
-            exactly_once: false,
-            column: None,
+            name,
+            value,
+            is_local,
+            exactly_once: column.is_some(),
+            column,
         });
     }
-    let column = column(start, call);
+    let agree = |index: usize| {
+        let mut of_calls = calls.iter().map(|(_, arguments)| arguments.get(index));
+        let first = of_calls.next().flatten();
+        of_calls.all(|argument| argument == first)
+    };
+    let is_literal = matches!(is_local, Arg::Literal(_));
     Some(SetConfig {
-        name,
-        value,
-        is_local,
-        exactly_once: column.is_some(),
-        column,
+        name: if agree(0) { name } else { Arg::Expression },
+        is_local: if agree(2) && is_literal {
+            is_local
+        } else {
+            Arg::Expression
+        },
+        ..unknown()
     })
+}
+
+/// Anything may happen.
+fn unknown() -> SetConfig {
+    SetConfig {
+        name: Arg::Expression,
+        value: Arg::Expression,
+        is_local: Arg::Expression,
+        exactly_once: false,
+        column: None,
+    }
 }
 
 /// Moves to what the statement runs; false if it runs nothing of what it says.
