@@ -97,13 +97,11 @@ fn told(text: &str, statement: &Statement) -> String {
         value,
         is_local,
         exactly_once,
-        column,
     }) = &statement.set_config
     {
-        assert_eq!(*exactly_once, column.is_some(), "{text}");
         let [name, value, is_local] = [name, value, is_local].map(arg);
         told += &format!(" set_config({name}, {value}, {is_local})");
-        told += &column.map(|column| format!(" in {column}")).unwrap_or_default();
+        told += if *exactly_once { " once" } else { "" };
     }
     told
 }

@@ -17,7 +17,7 @@ use crate::sql::Dialect;
 
 /// How much of a run of operator characters is looked at, in bytes. The server refuses an operator of 64 and more, so
 /// no more is needed; without a bound a long run of `+`, each an operator of its own, would be read again for each.
-const LONGEST_RUN: usize = 128;
+const LONGEST_RUN: usize = 66;
 
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +91,15 @@ fn starts_word(byte: u8) -> bool {
 }
 
 fn is_operator(byte: u8) -> bool {
-    b"~!@#^&|`?+-*/%<>=".contains(&byte)
+    belongs_to_no_sql_operator(byte) || matches!(byte, b'+' | b'-' | b'*' | b'/' | b'<' | b'>' | b'=')
+}
+
+/// A character of operators that SQL itself has no use for.
+fn belongs_to_no_sql_operator(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'~' | b'!' | b'@' | b'#' | b'^' | b'&' | b'|' | b'`' | b'?' | b'%'
+    )
 }
 
 /// An iterator over the tokens of a text, comments included, white space not. Copying one is a bookmark.
@@ -353,11 +361,11 @@ impl<'a> Lexer<'a> {
     fn operator(&self, start: usize) -> (TokenKind, usize) {
         let window = self.rest(start);
         let window = window.get(..LONGEST_RUN).unwrap_or(window);
-        let len = window.iter().position(|byte| !is_operator(*byte));
-        let run = window.get(..len.unwrap_or(window.len())).unwrap_or_default();
-        let comment = run.windows(2).position(|pair| matches!(pair, b"/*" | b"--"));
-        let mut operator = run.get(..comment.unwrap_or(run.len())).unwrap_or_default();
-        if !operator.iter().any(|byte| b"~!@#^&|`?%".contains(byte)) {
+        let starts_comment = |at: usize| matches!(window.get(at..at + 2), Some(b"/*" | b"--"));
+        let end = (0..window.len())
+            .find(|at| !window.get(*at).is_some_and(|byte| is_operator(*byte)) || starts_comment(*at));
+        let mut operator = window.get(..end.unwrap_or(window.len())).unwrap_or_default();
+        if !operator.iter().any(|byte| belongs_to_no_sql_operator(*byte)) {
             while let [shorter @ .., b'+' | b'-'] = operator
                 && !shorter.is_empty()
             {
@@ -392,11 +400,12 @@ mod tests {
     use crate::wire::encoding::ClientEncoding;
 
     /// The tokens of a text, each as it stands there, separated by a bar.
-    fn tokens(text: &[u8], dialect: Dialect) -> String {
-        let tokens: Vec<_> = Lexer::new(text, 0, dialect)
-            .map(|token| String::from_utf8_lossy(&text[token.start..token.end]))
-            .collect();
-        tokens.join(" | ")
+    fn tokens(text: &str, dialect: Dialect) -> String {
+        let tokens = Lexer::new(text.as_bytes(), 0, dialect);
+        tokens
+            .map(|token| &text[token.start..token.end])
+            .collect::<Vec<_>>()
+            .join(" | ")
     }
 
     #[test]
@@ -450,7 +459,7 @@ mod tests {
             ("E'\\", "E'\\"),
             ("'x'\n", "'x'"),
         ] {
-            assert_eq!(tokens(text.as_bytes(), Dialect::default()), expected, "{text}");
+            assert_eq!(tokens(text, Dialect::default()), expected, "{text}");
         }
     }
 
@@ -460,8 +469,8 @@ mod tests {
             standard_conforming_strings: false,
             ..Dialect::default()
         };
-        assert_eq!(tokens(br"'a\' x' y", dialect), r"'a\' x' | y");
-        assert_eq!(tokens(br"$$\$$ y", dialect), r"$$\$$ | y");
+        assert_eq!(tokens(r"'a\' x' y", dialect), r"'a\' x' | y");
+        assert_eq!(tokens(r"$$\$$ y", dialect), r"$$\$$ | y");
     }
 
     #[test]

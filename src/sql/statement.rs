@@ -119,8 +119,6 @@ pub struct SetConfig {
     pub is_local: Arg,
     /// The call runs exactly once when the statement runs, and its value is its second argument.
     pub exactly_once: bool,
-    /// The column of the result, counted from 0, that is the value of the call. None unless [`Self::exactly_once`].
-    pub column: Option<u16>,
 }
 
 /// An argument of `set_config`.
