@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{FlagValue, Sources};
-use crate::demo;
 
 /// Puts application context into PostgreSQL's write-ahead log, from between application and server.
 #[derive(Parser)]
@@ -33,7 +32,7 @@ pub enum Command {
     /// Ask whether a proxy answers: exit code 0 if so, for health checks of containers
     Health(HealthArgs),
     /// Show it at work on a throw-away PostgreSQL
-    Demo(demo::Options),
+    Demo(DemoArgs),
 }
 
 /// `bemi proxy`
@@ -63,6 +62,17 @@ pub struct HealthArgs {
     /// Configuration file [default: ./proxy.toml, if it exists] [env: BEMI_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// `bemi demo`
+#[derive(Args)]
+pub struct DemoArgs {
+    /// Stay up afterwards, and print the URL to connect to
+    #[arg(long)]
+    pub keep: bool,
+    /// Run on this server instead, in a schema of its own that is dropped at the end
+    #[arg(long, value_name = "URL")]
+    pub upstream: Option<String>,
 }
 
 /// What every command that reads the configuration takes.

@@ -5,18 +5,14 @@
 mod serve;
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::process::ExitCode;
 
 use bemi::check;
-use bemi::cli::{CheckArgs, Cli, Command, HealthArgs, ProxyArgs, without_credentials};
+use bemi::cli::{CheckArgs, Cli, Command, DemoArgs, HealthArgs, ProxyArgs, without_credentials};
 use bemi::config::{Config, ListenAddress, Sources};
 use bemi::demo;
-<<<<<<< HEAD
 use bemi::logging::{Logging, wants_colour};
-=======
-use bemi::logging::Logging;
->>>>>>> infra
 use bemi::proxy::StartError;
 use clap::Parser;
 
@@ -32,7 +28,7 @@ fn main() -> ExitCode {
         Command::Proxy(args) => proxy(&args),
         Command::Check(args) => check(&args),
         Command::Health(args) => health(&args),
-        Command::Demo(options) => show(&options),
+        Command::Demo(args) => demo(&args),
     });
     done.unwrap_or_else(|failure| {
         eprint!("{}", failure.message);
@@ -139,44 +135,12 @@ fn first_address(config: &Config) -> Result<ListenAddress, Failure> {
         .ok_or_else(|| usage("listen: needs at least one address"))
 }
 
-<<<<<<< HEAD
-fn show(options: &demo::Options) -> Result<ExitCode, Failure> {
-    let output = &mut io::stdout();
-    let style = demo::Style {
-        color: wants_colour(output),
-        width: columns(),
-    };
-    one_thread()?
-        .block_on(demo::run(options, style, output, serve::in_the_background))
-        .map_err(failed)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Interactive shells know how wide the terminal is, and export it on demand.
-fn columns() -> usize {
-    const USUAL: usize = 110;
-    std::env::var("COLUMNS")
-        .ok()
-        .and_then(|columns| columns.parse().ok())
-        .unwrap_or(USUAL)
-=======
 fn demo(args: &DemoArgs) -> Result<ExitCode, Failure> {
-    let options = demo::Options {
-        keep: args.keep,
-        upstream: args.upstream.clone(),
-    };
-    let mut output = io::stdout().lock();
-    // https://no-color.org
-    let color = output.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let style = demo::Style {
-        color,
-        width: DEMO_WIDTH,
-    };
-    one_thread()?
-        .block_on(demo::run(&options, style, &mut output, demo::start_proxy))
-        .map_err(failed)?;
+    let options = demo::Options { keep: args.keep, upstream: args.upstream.clone() };
+    let output = &mut io::stdout();
+    let style = demo::Style { color: wants_colour(output), width: DEMO_WIDTH };
+    one_thread()?.block_on(demo::run(&options, style, output, demo::start_proxy)).map_err(failed)?;
     Ok(ExitCode::SUCCESS)
->>>>>>> infra
 }
 
 fn one_thread() -> Result<tokio::runtime::Runtime, Failure> {

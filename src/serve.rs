@@ -6,10 +6,8 @@
 //! | either one again | end at once |
 //! | SIGHUP | read configuration and certificates again; where something is wrong, the old ones stay |
 
-use std::error::Error;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 
 use bemi::config::{Config, ListenAddress, Sources};
@@ -36,23 +34,6 @@ pub async fn serve(config: Config, sources: Sources, logging: Logging) -> Result
     obeying.abort();
     tracing::info!("stopped");
     Ok(())
-}
-
-/// A proxy in front of `url` on a free port, for the demonstration. It ends with the runtime.
-///
-/// # Errors
-/// When the URL is none, or the proxy cannot start.
-pub async fn in_the_background(url: String) -> Result<SocketAddr, Box<dyn Error + Send + Sync>> {
-    let mut config = Config::new(url.parse()?);
-    config.listen = vec!["127.0.0.1:0".parse()?];
-    let proxy = Proxy::bind(config).await?;
-    let address = proxy
-        .local_addresses()
-        .first()
-        .copied()
-        .ok_or("it has no address")?;
-    tokio::spawn(proxy.run());
-    Ok(address)
 }
 
 /// Where it listens in fact: names are resolved, and port 0 is the one that the system chose.
