@@ -136,10 +136,18 @@ fn first_address(config: &Config) -> Result<ListenAddress, Failure> {
 }
 
 fn demo(args: &DemoArgs) -> Result<ExitCode, Failure> {
-    let options = demo::Options { keep: args.keep, upstream: args.upstream.clone() };
+    let options = demo::Options {
+        keep: args.keep,
+        upstream: args.upstream.clone(),
+    };
     let output = &mut io::stdout();
-    let style = demo::Style { color: wants_colour(output), width: DEMO_WIDTH };
-    one_thread()?.block_on(demo::run(&options, style, output, demo::start_proxy)).map_err(failed)?;
+    let style = demo::Style {
+        color: wants_colour(output),
+        width: DEMO_WIDTH,
+    };
+    one_thread()?
+        .block_on(demo::run(&options, style, output, demo::start_proxy))
+        .map_err(failed)?;
     Ok(ExitCode::SUCCESS)
 }
 
