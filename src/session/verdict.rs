@@ -297,7 +297,6 @@ mod tests {
             value,
             is_local,
             exactly_once: true,
-            column: None,
         }
     }
 
