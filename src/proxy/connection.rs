@@ -11,12 +11,11 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::generation::Generation;
-use super::listener::Accepted;
 use super::login::{self, Leg, Outcome};
 use super::opening::{OpeningError, Request, Terms, open};
 use super::phase::LAST_WORDS;
 use super::relay::{self, End, Relay, Side, Traffic};
-use super::stream::{Socket, Stream};
+use super::stream::{Accepted, Socket, Stream};
 use super::{Shared, cancel};
 use crate::auth::{ClientChannel, Login, LoginSettings, UpstreamChannel};
 use crate::context::{Context, startup_value};

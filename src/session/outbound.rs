@@ -135,8 +135,12 @@ impl Session {
         };
         match name {
             b"client_encoding" => {
-                let name = String::from_utf8(value.to_vec()).unwrap_or_default();
-                self.dialect.encoding = ClientEncoding::from_name(&name).unwrap_or_default();
+                self.dialect.encoding = encoding(value);
+                self.count_positions();
+            }
+            b"server_encoding" => {
+                self.server_encoding = encoding(value);
+                self.count_positions();
             }
             b"standard_conforming_strings" => self.dialect.standard_conforming_strings = value != b"off",
             b"in_hot_standby" => self.in_hot_standby = value == b"on",
@@ -147,6 +151,17 @@ impl Session {
             // The others say nothing about statements.
             _ => {}
         }
+    }
+
+    /// What has as many characters in either encoding is counted as the client sent it; a server that knows no
+    /// characters counts bytes.
+    fn count_positions(&mut self) {
+        let bytes_only = self.server_encoding == ClientEncoding::SqlAscii;
+        self.counting = if bytes_only {
+            ClientEncoding::SqlAscii
+        } else {
+            self.dialect.encoding
+        };
     }
 
     fn on_ready_for_query(&mut self, body: &[u8]) -> Result<Fate, OutOfStep> {
@@ -451,6 +466,14 @@ impl Session {
             let _ = self.replies.take_outcome(true);
         }
     }
+}
+
+/// An encoding as the server names it.
+fn encoding(name: &[u8]) -> ClientEncoding {
+    std::str::from_utf8(name)
+        .ok()
+        .and_then(ClientEncoding::from_name)
+        .unwrap_or_default()
 }
 
 /// Whose statement of a Query the server is at.

@@ -101,7 +101,7 @@ impl Session {
     }
 
     fn rewrite<'a>(&mut self, verdict: &Arc<Verdict>, text: &'a [u8]) -> Rewrite<'a> {
-        let mut rewrite = Rewrite::new(text, self.dialect.encoding);
+        let mut rewrite = Rewrite::new(text, self.counting);
         for (index, statement) in verdict.statements().iter().enumerate() {
             self.put_ahead(verdict, index, statement.range.start, &mut rewrite);
             let assigned = verdict.assignment(index).and_then(Assignment::effect);
