@@ -249,8 +249,8 @@ impl Session {
         self.ask(Owner::Housekeeping, Kind::Close, None);
         self.ask(owner.clone(), Kind::Parse, None);
         self.ask(owner.clone(), Kind::Bind, None);
-        self.ask(owner, Kind::Execute, outcome);
         self.ask(Owner::Housekeeping, Kind::Close, None);
+        self.ask(owner, Kind::Execute, outcome);
         self.ask(Owner::Housekeeping, Kind::Close, None);
     }
 
