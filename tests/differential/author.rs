@@ -65,6 +65,8 @@ const STRANGE: &[&str] = &[
 ];
 const INVALID: &[&str] = &["nonsense", "[1]", "12", "null", r#"{"a":"#, r#"{"a":1} x"#];
 
+pub const SYNTAX_ERROR: &str = "SELEC 1";
+
 impl Author {
     pub fn new(seed: u64, first_id: i64) -> Self {
         let script = Script {
@@ -373,7 +375,7 @@ impl Author {
         if shape < 5 {
             return Statement::plain(self.dice.pick(&[
                 "SELECT 1/0",
-                "SELEC 1",
+                SYNTAX_ERROR,
                 "SELECT 'é', no_column FROM t",
                 "RELEASE nowhere",
                 "EXECUTE nothing (1)",

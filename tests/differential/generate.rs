@@ -1,6 +1,6 @@
 //! Makes up a whole script: statements, in every way in which a client can speak them.
 
-use super::author::{Author, Statement};
+use super::author::{self, Author, Statement};
 use super::script::{Message, Refusal, Script, Sql, Step};
 
 /// The script of this seed. Its rows have ids above `first_id`, fewer than [`IDS`] of them.
@@ -35,7 +35,6 @@ enum Style {
     Mixed,
     Flushed,
     Named,
-    Unnamed,
     Portals,
 }
 
@@ -72,7 +71,6 @@ impl Speaker {
             (10, Style::Mixed),
             (6, Style::Flushed),
             (8, Style::Named),
-            (2, Style::Unnamed),
             (4, Style::Portals),
         ]);
         let mut messages = Vec::new();
@@ -113,10 +111,6 @@ impl Speaker {
                 }
                 messages.push(Message::Sync);
             }
-            Style::Unnamed => {
-                self.execute("", 0, None, &mut messages);
-                messages.push(Message::Sync);
-            }
             Style::Portals => {
                 self.portals(&mut messages);
                 messages.push(Message::Sync);
@@ -144,6 +138,10 @@ impl Speaker {
             // A line comment would take the rest along.
             let text = text.trim_end_matches(" -- read").to_owned();
             query.push(Sql { text, refusal });
+        }
+        if query.iter().any(|sql| sql.refusal.is_some()) {
+            // What the referee puts into the text would move the position of a syntax error.
+            query.retain(|sql| sql.text != author::SYNTAX_ERROR);
         }
         messages.push(Message::Query(query));
         for data in copies {
@@ -191,7 +189,7 @@ impl Speaker {
         if let Some(data) = statement.copy {
             self.copy(data, messages);
         }
-        if rows > 0 && self.author.dice.chance(50) {
+        if rows > 0 && statement.refusal.is_none() && self.author.dice.chance(50) {
             self.execute(portal, 0, None, messages);
         }
         if !portal.is_empty() {

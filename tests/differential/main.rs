@@ -40,6 +40,9 @@ const SPEAKERS: usize = 2;
 fn whatever_is_said_in_whatever_way_the_client_reads_the_same_and_each_row_has_its_context() {
     let first = number("BEMI_SEED", 1);
     let scripts = number("BEMI_SEQUENCES", 3000);
+    if scripts == 1 {
+        println!("{}", generate::script(first, IDS));
+    }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let proxy = runtime.block_on(proxy::start(support::cluster()));
     let stages: Vec<Stage> = (0..SPEAKERS).map(|_| Stage::new(proxy.port())).collect();

@@ -146,7 +146,11 @@ impl Stage {
                        AND pid <> pg_backend_pid() AND application_name = 'differential';
                  DELETE FROM t WHERE id > 0",
             );
-            self.runtime.block_on(emptied).expect("empty tables");
+            if let Err(error) = self.runtime.block_on(emptied) {
+                let log = support::cluster().log().unwrap_or_default();
+                let end: Vec<&str> = log.lines().rev().take(30).collect();
+                panic!("{error}: {end:#?}");
+            }
         }
         self.log();
     }
