@@ -5,7 +5,7 @@ use super::refusal::Refusal;
 use super::replies::{Insertion, Kind, Outcome, Owner, QueryReplies};
 use super::simple::original_position;
 use super::{Reserved, Session, ours};
-use crate::context::{Context, Effect, Value, payload};
+use crate::context::{Context, Effect, Scope, Value, payload};
 use crate::wire::backend::{self, TransactionStatus, tag};
 use crate::wire::encoding::ClientEncoding;
 use crate::wire::frame::{HEADER_LEN, Header};
@@ -309,7 +309,9 @@ impl Session {
             },
             None => None,
         };
-        if let Some(Outcome::Timeline(Effect::Set(_, unknown))) = outcome {
+        if let Some(Outcome::Timeline(Effect::Set(_, unknown)) | Outcome::MaybeSet { found: unknown, .. }) =
+            outcome
+        {
             *unknown = value;
         }
     }
@@ -324,15 +326,17 @@ impl Session {
             Some(Outcome::DiscardAll) => {
                 self.statements.forget(true);
                 self.portals.forget(false);
-                self.confirm_effect(&Effect::Reset(crate::context::Scope::Session));
+                self.confirm_effect(&Effect::Reset(Scope::Session));
             }
             Some(Outcome::Prepared { group }) => {
                 if self.reserved == (Reserved::Sent { group }) && !self.policy.is_pooled {
                     self.reserved = Reserved::Ready;
                 }
             }
-            Some(Outcome::UnknownScope) => {
-                self.confirm_effect(&Effect::Set(crate::context::Scope::Session, Value::OnServer));
+            Some(Outcome::MaybeSet { scope, found }) => {
+                if let Some(effect) = self.what_was_set(scope, found) {
+                    self.confirm_effect(&effect);
+                }
             }
             // COMMIT in a failed transaction rolls back, and its tag says so.
             Some(Outcome::Timeline(Effect::Commit { chain }))
@@ -345,6 +349,18 @@ impl Session {
         }
         if self.replies.is_empty() {
             self.ahead = None;
+        }
+    }
+
+    /// What a statement did that may have set the setting, from the value found behind it. Where the same value does
+    /// not tell, or it is not known when it ends, the server is asked from now on.
+    fn what_was_set(&self, scope: Option<Scope>, found: Value) -> Option<Effect> {
+        let before = self.confirmed.value();
+        let is_known = found != Value::OnServer && *before != Value::OnServer;
+        match scope {
+            Some(scope) if is_known && found != *before => Some(Effect::Set(scope, found)),
+            Some(_) if is_known && self.confirmed.setting_is_settled() => None,
+            Some(_) | None => Some(Effect::Set(Scope::Session, Value::OnServer)),
         }
     }
 

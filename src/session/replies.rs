@@ -41,8 +41,8 @@ pub enum Outcome {
     DiscardAll,
     /// Our own statement is prepared, by a Parse sent in this group.
     Prepared { group: u64 },
-    /// The setting has a value that the server knows, for as long as only the server knows.
-    UnknownScope,
+    /// The setting may have been set, to the value found afterwards; `scope` says for how long, if it was.
+    MaybeSet { scope: Option<Scope>, found: Value },
 }
 
 impl Outcome {
@@ -53,7 +53,7 @@ impl Outcome {
         match self {
             Self::Timeline(effect) => Some(effect),
             Self::DiscardAll => Some(&DISCARD_ALL),
-            Self::UnknownScope => Some(&UNKNOWN),
+            Self::MaybeSet { .. } => Some(&UNKNOWN),
             Self::Statement | Self::Portal | Self::DeallocateAll | Self::Prepared { .. } => None,
         }
     }

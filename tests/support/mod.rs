@@ -20,6 +20,7 @@
 #![allow(dead_code)]
 
 pub mod proxy;
+pub mod raw;
 pub mod wal;
 
 use std::sync::OnceLock;
