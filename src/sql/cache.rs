@@ -1,14 +1,15 @@
-//! The verdicts on SQL texts, shared by all connections.
+//! What is known about SQL texts, shared by all connections.
 //!
-//! Applications send the same few texts again and again; the verdict on each is kept. Three things must hold. A verdict
-//! is never that of another text: an entry is found by its hash but believed only if its whole text and dialect agree.
-//! Memory is bounded, in entries and in bytes. And it must cost less than what it saves: lookups of different texts
-//! rarely meet, as the entries are spread over shards by their hash, and a hit takes a shared lock and sets one flag.
+//! Applications send the same few texts again and again; what was found out about each is kept. Three things must
+//! hold. Nothing found is ever about another text: a value is looked up by hash, but taken only if it says that it is
+//! about this very text and dialect. Memory is bounded, in entries and in bytes. And it must cost less than it saves:
+//! lookups of different texts rarely meet, as the entries are spread over shards by their hash, and a hit takes a shared
+//! lock and sets one flag.
 //!
-//! Eviction is by clock: each shard is a ring with a hand, an entry that was hit since the hand last passed is spared
-//! once. Texts with literals in them, which never come again, so push out each other and not what is in use.
+//! Eviction is by clock: each shard is a ring with a hand, and an entry that was hit since the hand last passed is
+//! spared once. So texts with literals in them, which never come again, push out each other and not what is in use.
 //!
-//! Rejected: a least-recently-used list, which makes every hit a write; a map that is emptied when full, which makes
+//! Rejected: a least-recently-used list, which makes every hit a write; emptying the map when it is full, which makes
 //! every connection pay at the same moment; one concurrent map with a global count, which cannot tell whom to evict.
 
 use std::collections::HashMap;
@@ -16,21 +17,19 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use serde_json::{Map, Value};
-
-use crate::sql::{Analysis, Dialect, Kind, Rules, Statement, analyze};
+use crate::sql::Dialect;
 
 /// Enough that two of a few dozen workers rarely want the same one, few enough that each holds many entries.
 const SHARDS: usize = 16;
 
-/// How much the cache may hold.
+/// How much a cache may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// `statement_cache_entries`: how many texts are kept; 0 keeps none.
     pub entries: usize,
-    /// `statement_cache_bytes`: how much memory texts and verdicts may take up, as estimated.
+    /// `statement_cache_bytes`: how much memory they may take up, as they estimate it themselves.
     pub bytes: usize,
-    /// `statement_cache_text_bytes`: a text longer than this is analysed each time and never kept.
+    /// A text longer than this, in bytes, is never kept, and costs no look into the cache.
     pub text_bytes: usize,
 }
 
@@ -44,41 +43,47 @@ impl Default for Limits {
     }
 }
 
-/// Verdicts by text and dialect, under rules that never change: a new configuration makes a new cache.
-#[derive(Debug)]
-pub struct VerdictCache {
-    rules: Rules,
-    limits: Limits,
-    hasher: RandomState,
-    shards: Box<[RwLock<Shard>]>,
+/// Something found out about a text.
+pub trait AboutText {
+    /// Whether it is about this text, read by this dialect.
+    fn is_for(&self, text: &[u8], dialect: Dialect) -> bool;
+
+    /// Bytes of memory it takes up, roughly, the text included.
+    fn weight(&self) -> usize;
 }
 
-impl VerdictCache {
+/// Things found out about texts. What they depend on besides text and dialect must be the same for all: a new
+/// configuration makes a new cache.
+#[derive(Debug)]
+pub struct TextCache<V> {
+    limits: Limits,
+    hasher: RandomState,
+    shards: Box<[RwLock<Shard<V>>]>,
+}
+
+impl<V: AboutText> TextCache<V> {
     /// An empty cache.
-    pub fn new(rules: Rules, limits: Limits) -> Self {
+    pub fn new(limits: Limits) -> Self {
         let shards = SHARDS.min(limits.entries.max(1));
         let shard = || RwLock::new(Shard::new(limits.entries / shards, limits.bytes / shards));
         Self {
-            rules,
             limits,
             hasher: RandomState::new(),
             shards: (0..shards).map(|_| shard()).collect(),
         }
     }
 
-    /// The rules that all its verdicts follow.
-    pub fn rules(&self) -> &Rules {
-        &self.rules
-    }
-
-    /// The verdict on this text.
-    pub fn get_or_analyze(&self, text: &[u8], dialect: Dialect) -> Arc<Analysis> {
+    /// What is known about this text, or else is found out now. Two connections that ask for a new text at the same
+    /// moment both find out; the later one is kept.
+    pub fn get_or_make(&self, text: &[u8], dialect: Dialect, make: impl FnOnce() -> V) -> Arc<V> {
+        if text.len() > self.limits.text_bytes {
+            return Arc::new(make());
+        }
         let hash = self.hasher.hash_one((text, dialect));
-        let shard = self.shards.get((hash >> 32) as usize % self.shards.len());
-        let Some(shard) = shard.filter(|_| text.len() <= self.limits.text_bytes) else {
-            return Arc::new(analyze(text, dialect, &self.rules));
+        let Some(shard) = self.shards.get((hash >> 32) as usize % self.shards.len()) else {
+            return Arc::new(make());
         };
-        // A panic cannot leave a shard half-changed in a way that matters: every entry is verified when it is found.
+        // A panic cannot leave a shard half-changed in a way that matters: every entry is asked whom it is for.
         if let Some(known) = shard
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -86,13 +91,12 @@ impl VerdictCache {
         {
             return known;
         }
-        let analysis = Arc::new(analyze(text, dialect, &self.rules));
-        let entry = Entry::new(hash, text, dialect, Arc::clone(&analysis));
+        let made = Arc::new(make());
         shard
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(entry);
-        analysis
+            .insert(Entry::new(hash, Arc::clone(&made)));
+        made
     }
 
     /// How many texts it holds.
@@ -110,7 +114,7 @@ impl VerdictCache {
         self.sum(|shard| shard.bytes)
     }
 
-    fn sum(&self, of: fn(&Shard) -> usize) -> usize {
+    fn sum(&self, of: fn(&Shard<V>) -> usize) -> usize {
         self.shards
             .iter()
             .map(|shard| of(&shard.read().unwrap_or_else(PoisonError::into_inner)))
@@ -119,23 +123,19 @@ impl VerdictCache {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct Entry<V> {
     hash: u64,
-    text: Box<[u8]>,
-    dialect: Dialect,
-    analysis: Arc<Analysis>,
+    value: Arc<V>,
     bytes: usize,
     was_hit: AtomicBool,
 }
 
-impl Entry {
-    fn new(hash: u64, text: &[u8], dialect: Dialect, analysis: Arc<Analysis>) -> Self {
-        let bytes = size_of::<Self>() + size_of::<(u64, usize)>() + text.len() + analysis_bytes(&analysis);
+impl<V: AboutText> Entry<V> {
+    fn new(hash: u64, value: Arc<V>) -> Self {
+        let bytes = size_of::<Self>() + size_of::<(u64, usize)>() + value.weight();
         Self {
             hash,
-            text: text.into(),
-            dialect,
-            analysis,
+            value,
             bytes,
             was_hit: AtomicBool::new(false),
         }
@@ -144,16 +144,16 @@ impl Entry {
 
 /// A part of the entries: a ring, and where in it the text of a hash is.
 #[derive(Debug)]
-struct Shard {
+struct Shard<V> {
     most_entries: usize,
     most_bytes: usize,
-    ring: Vec<Entry>,
+    ring: Vec<Entry<V>>,
     places: HashMap<u64, usize>,
     hand: usize,
     bytes: usize,
 }
 
-impl Shard {
+impl<V: AboutText> Shard<V> {
     fn new(most_entries: usize, most_bytes: usize) -> Self {
         Self {
             most_entries,
@@ -165,17 +165,17 @@ impl Shard {
         }
     }
 
-    fn get(&self, hash: u64, text: &[u8], dialect: Dialect) -> Option<Arc<Analysis>> {
+    fn get(&self, hash: u64, text: &[u8], dialect: Dialect) -> Option<Arc<V>> {
         let entry = self.ring.get(*self.places.get(&hash)?)?;
-        if *entry.text != *text || entry.dialect != dialect {
+        if !entry.value.is_for(text, dialect) {
             return None;
         }
         entry.was_hit.store(true, Ordering::Relaxed);
-        Some(Arc::clone(&entry.analysis))
+        Some(Arc::clone(&entry.value))
     }
 
     /// Makes room, then keeps the entry; of two with one hash the newer stays.
-    fn insert(&mut self, entry: Entry) {
+    fn insert(&mut self, entry: Entry<V>) {
         if self.most_entries == 0 || entry.bytes > self.most_bytes {
             return;
         }
@@ -220,103 +220,66 @@ impl Shard {
     }
 }
 
-fn analysis_bytes(analysis: &Analysis) -> usize {
-    size_of::<Analysis>() + analysis.statements.iter().map(statement_bytes).sum::<usize>()
-}
-
-fn statement_bytes(statement: &Statement) -> usize {
-    let targets = statement
-        .targets
-        .iter()
-        .map(|table| size_of_val(table) + table.name.len() + table.schema.as_ref().map_or(0, String::len));
-    let problems = statement
-        .problems
-        .iter()
-        .map(|problem| size_of_val(problem) + problem.len());
-    let inner = match &statement.kind {
-        Kind::Prepare { inner, .. } => statement_bytes(inner),
-        _ => 0,
-    };
-    let context = statement.context.as_ref().map_or(0, object_bytes);
-    let has_literal = statement.set_config.is_some() || matches!(statement.kind, Kind::Set { .. });
-    let literal = if has_literal { statement.range.len() } else { 0 };
-    size_of_val(statement) + targets.sum::<usize>() + problems.sum::<usize>() + inner + context + literal
-}
-
-fn object_bytes(object: &Map<String, Value>) -> usize {
-    // A bucket of the map holds key, value and hash, and the index beside it a word or two.
-    let bucket = size_of::<String>() + size_of::<Value>() + 3 * size_of::<usize>();
-    object
-        .iter()
-        .map(|(key, value)| bucket + key.len() + value_bytes(value))
-        .sum()
-}
-
-fn value_bytes(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) => 0,
-        Value::Number(number) => number.as_str().len(),
-        Value::String(text) => text.len(),
-        Value::Array(items) => items
-            .iter()
-            .map(|item| size_of_val(item) + value_bytes(item))
-            .sum(),
-        Value::Object(object) => object_bytes(object),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn cache(entries: usize, bytes: usize) -> VerdictCache {
-        VerdictCache::new(
-            Rules::default(),
-            Limits {
-                entries,
-                bytes,
-                text_bytes: 1000,
-            },
-        )
+    /// The text itself is what is known about it.
+    #[derive(Debug)]
+    struct Known(Vec<u8>, Dialect);
+
+    impl AboutText for Known {
+        fn is_for(&self, text: &[u8], dialect: Dialect) -> bool {
+            self.0 == text && self.1 == dialect
+        }
+
+        fn weight(&self) -> usize {
+            self.0.len()
+        }
     }
 
-    fn entry(hash: u64, text: &str) -> Entry {
-        Entry::new(
-            hash,
-            text.as_bytes(),
-            Dialect::default(),
-            Arc::new(Analysis::default()),
-        )
+    fn cache(entries: usize, bytes: usize) -> TextCache<Known> {
+        TextCache::new(Limits {
+            entries,
+            bytes,
+            text_bytes: 1000,
+        })
     }
 
-    fn holds(shard: &Shard, hash: u64, text: &str) -> bool {
+    fn ask(cache: &TextCache<Known>, text: &str, dialect: Dialect) -> Arc<Known> {
+        cache.get_or_make(text.as_bytes(), dialect, || Known(text.into(), dialect))
+    }
+
+    fn entry(hash: u64, text: &str) -> Entry<Known> {
+        Entry::new(hash, Arc::new(Known(text.into(), Dialect::default())))
+    }
+
+    fn holds(shard: &Shard<Known>, hash: u64, text: &str) -> bool {
         shard.get(hash, text.as_bytes(), Dialect::default()).is_some()
     }
 
     #[test]
-    fn a_text_is_analysed_once() {
+    fn what_is_known_is_not_made_again() {
         let cache = cache(100, 1 << 20);
-        let first = cache.get_or_analyze(b"insert into t values (1)", Dialect::default());
-        let second = cache.get_or_analyze(b"insert into t values (1)", Dialect::default());
+        let first = ask(&cache, "select 1", Dialect::default());
+        let second = cache.get_or_make(b"select 1", Dialect::default(), || panic!("made again"));
         assert!(Arc::ptr_eq(&first, &second));
-        assert_eq!(first.statements[0].kind, Kind::Write);
         assert_eq!(cache.len(), 1);
     }
 
     #[test]
     fn the_dialect_is_part_of_the_key() {
         let cache = cache(100, 1 << 20);
-        let text = br"select 'a\'; delete from t; --'";
         let old = Dialect {
             standard_conforming_strings: false,
             ..Dialect::default()
         };
-        assert_eq!(cache.get_or_analyze(text, Dialect::default()).statements.len(), 2);
-        assert_eq!(cache.get_or_analyze(text, old).statements.len(), 1);
+        assert_eq!(ask(&cache, "select 1", Dialect::default()).1, Dialect::default());
+        assert_eq!(ask(&cache, "select 1", old).1, old);
     }
 
     #[test]
-    fn a_collision_never_gives_the_verdict_of_another_text() {
+    fn a_collision_never_gives_what_is_known_about_another_text() {
         let mut shard = Shard::new(10, 1 << 20);
         shard.insert(entry(7, "a"));
         assert!(holds(&shard, 7, "a"));
@@ -342,11 +305,8 @@ mod tests {
     fn entries_and_bytes_are_bounded() {
         let cache = cache(64, 64 << 10);
         for number in 0..5000 {
-            let text = format!(
-                "/*Bemi {{\"n\": {number}}} Bemi*/ select '{}'",
-                "x".repeat(number % 900)
-            );
-            cache.get_or_analyze(text.as_bytes(), Dialect::default());
+            let text = format!("select {number}, '{}'", "x".repeat(number % 900));
+            ask(&cache, &text, Dialect::default());
             assert!(cache.len() <= 64 && cache.bytes() <= 64 << 10, "after {number}");
         }
         assert!(cache.len() > 16);
@@ -357,33 +317,22 @@ mod tests {
                 shard.ring.iter().map(|entry| entry.bytes).sum::<usize>()
             );
             assert_eq!(shard.places.len(), shard.ring.len());
-            assert!(
-                shard
-                    .ring
-                    .iter()
-                    .enumerate()
-                    .all(|(place, entry)| shard.places.get(&entry.hash) == Some(&place))
-            );
+            let mut ring = shard.ring.iter().enumerate();
+            assert!(ring.all(|(place, entry)| shard.places.get(&entry.hash) == Some(&place)));
         }
     }
 
     #[test]
     fn long_texts_are_not_kept() {
         let cache = cache(64, 1 << 20);
-        cache.get_or_analyze(&[b' '; 1001], Dialect::default());
+        ask(&cache, &" ".repeat(1001), Dialect::default());
         assert!(cache.is_empty());
     }
 
     #[test]
     fn a_cache_of_nothing_keeps_nothing() {
         for cache in [cache(0, 1 << 20), cache(64, 0)] {
-            assert_eq!(
-                cache
-                    .get_or_analyze(b"select 1", Dialect::default())
-                    .statements
-                    .len(),
-                1
-            );
+            ask(&cache, "select 1", Dialect::default());
             assert!(cache.is_empty());
         }
     }

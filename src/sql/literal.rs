@@ -16,6 +16,9 @@ pub fn string(text: &[u8], token: Token, unicode_escape: char, dialect: Dialect)
         return None;
     };
     let bytes = text.get(token.start..token.end)?;
+    if quote == Quote::Unicode && !dialect.standard_conforming_strings {
+        return None;
+    }
     if quote == Quote::Dollar {
         return dollar(bytes, dialect);
     }
@@ -42,16 +45,25 @@ pub fn string(text: &[u8], token: Token, unicode_escape: char, dialect: Dialect)
     }
 }
 
-/// The identifier that a name token stands for: folded to lower case unless quoted, and cut at 63 bytes.
+/// The identifier that a name token stands for: folded to lower case unless quoted, and cut at 63 bytes. None where the
+/// server would refuse it.
 pub fn name(token: &[u8], kind: TokenKind, unicode_escape: char, dialect: Dialect) -> Option<String> {
     let text = dialect.encoding.decode(token);
-    let quoted = |prefix: &str| Some(text.get(prefix.len()..)?.strip_suffix('"')?.replace("\"\"", "\""));
+    let quoted = |prefix: &str| {
+        let inside = text.get(prefix.len()..)?.strip_suffix('"')?;
+        // An odd quote means that the last one is the second half of a pair: the name does not end.
+        let is_whole = inside.matches('"').count() == 2 * inside.matches("\"\"").count();
+        is_whole.then(|| inside.replace("\"\"", "\""))
+    };
     let mut name = match kind {
         TokenKind::Word => text.to_ascii_lowercase(),
         TokenKind::QuotedName => quoted("\"")?,
         TokenKind::UnicodeName => unicode(&quoted("U&\"")?, unicode_escape)?,
         _ => return None,
     };
+    if name.is_empty() {
+        return None;
+    }
     let mut end = MAX_NAME.min(name.len());
     while !name.is_char_boundary(end) {
         end -= 1;
@@ -255,6 +267,8 @@ mod tests {
             ("\"To\"\"do\"", Some("To\"do")),
             (r#"U&"d\0061ta""#, Some("data")),
             ("\"open", None),
+            ("\"\"", None),
+            ("\"open\"\"", None),
             (long.as_str(), long.get(..62)),
         ] {
             assert_eq!(

@@ -23,7 +23,7 @@ pub fn query(mut cursor: Cursor<'_>, mentions: Mentions, rules: &Rules) -> Optio
     let mut query = Query::default();
     while cursor.eat_punct(b'(') {}
     if cursor.eat("with") {
-        with(&mut cursor, &mut query)?;
+        with(&mut cursor, Some(&mut query))?;
         while cursor.eat_punct(b'(') {}
     }
     if !change(&mut cursor, &mut query) {
@@ -88,8 +88,9 @@ pub fn relation(cursor: &mut Cursor<'_>) -> Option<TableName> {
     table
 }
 
-/// The list behind WITH. None if it makes no sense.
-fn with(cursor: &mut Cursor<'_>, query: &mut Query) -> Option<()> {
+/// The list behind WITH, from which the changes go into the query; without one nothing is looked for in it. None if
+/// it makes no sense.
+fn with(cursor: &mut Cursor<'_>, mut query: Option<&mut Query>) -> Option<()> {
     cursor.eat("recursive");
     loop {
         cursor.name()?;
@@ -102,11 +103,9 @@ fn with(cursor: &mut Cursor<'_>, query: &mut Query) -> Option<()> {
         if !cursor.at_punct(b'(') {
             return None;
         }
-        let mut body = cursor.next();
-        if body.eat("with") {
-            with_inside(&mut body)?;
+        if let Some(query) = &mut query {
+            with_body(cursor.next(), query);
         }
-        change(&mut body, query);
         cursor.skip_group();
         past_search_and_cycle(cursor);
         if !cursor.eat_punct(b',') {
@@ -115,9 +114,11 @@ fn with(cursor: &mut Cursor<'_>, query: &mut Query) -> Option<()> {
     }
 }
 
-/// A WITH inside of a WITH cannot change data, but what follows it can.
-fn with_inside(cursor: &mut Cursor<'_>) -> Option<()> {
-    with(cursor, &mut Query::default())
+/// What stands behind AS. It may have a WITH of its own, which cannot change data.
+fn with_body(mut cursor: Cursor<'_>, query: &mut Query) {
+    if !cursor.eat("with") || with(&mut cursor, None).is_some() {
+        change(&mut cursor, query);
+    }
 }
 
 /// `SEARCH DEPTH FIRST BY a, b SET c` and `CYCLE a, b SET c [TO d DEFAULT e] USING f`

@@ -11,6 +11,8 @@ pub struct Analysis {
     pub statements: Box<[Statement]>,
     /// Whether an identifier of the text starts with `pg_prepared_statement`.
     pub mentions_prepared_statements: bool,
+    /// Whether it may change the [`Dialect`](crate::sql::Dialect) that later texts are read by.
+    pub may_change_dialect: bool,
 }
 
 /// One statement of a text.
@@ -117,8 +119,6 @@ pub struct SetConfig {
     pub is_local: Arg,
     /// The call runs exactly once when the statement runs, and its value is its second argument.
     pub exactly_once: bool,
-    /// The column of the result, counted from 0, that is the value of the call. None unless [`Self::exactly_once`].
-    pub column: Option<u16>,
 }
 
 /// An argument of `set_config`.
@@ -141,4 +141,62 @@ pub struct TableName {
     pub schema: Option<String>,
     /// Case-folded as the server does, unless it was quoted.
     pub name: String,
+}
+
+impl Analysis {
+    /// Bytes of memory it takes up, roughly.
+    pub fn weight(&self) -> usize {
+        size_of_val(self) + self.statements.iter().map(Statement::weight).sum::<usize>()
+    }
+}
+
+impl Statement {
+    fn weight(&self) -> usize {
+        let names = |table: &TableName| table.name.len() + table.schema.as_ref().map_or(0, String::len);
+        let targets = self
+            .targets
+            .iter()
+            .map(|table| size_of_val(table) + names(table))
+            .sum::<usize>();
+        let problems = self
+            .problems
+            .iter()
+            .map(|problem| size_of_val(problem) + problem.len())
+            .sum::<usize>();
+        let inner = match &self.kind {
+            Kind::Prepare { inner, .. } => inner.weight(),
+            _ => 0,
+        };
+        // The value of a literal is no longer than the statement it stands in.
+        let has_literal = self.set_config.is_some() || matches!(self.kind, Kind::Set { .. });
+        let literal = if has_literal { self.range.len() } else { 0 };
+        size_of_val(self)
+            + targets
+            + problems
+            + inner
+            + literal
+            + self.context.as_ref().map_or(0, object_weight)
+    }
+}
+
+fn object_weight(object: &Map<String, Value>) -> usize {
+    // Beside key and value the map holds a hash and an index for each.
+    let bucket = size_of::<String>() + size_of::<Value>() + 3 * size_of::<usize>();
+    object
+        .iter()
+        .map(|(key, value)| bucket + key.len() + value_weight(value))
+        .sum()
+}
+
+fn value_weight(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) => 0,
+        Value::Number(number) => number.as_str().len(),
+        Value::String(text) => text.len(),
+        Value::Array(items) => items
+            .iter()
+            .map(|item| size_of_val(item) + value_weight(item))
+            .sum(),
+        Value::Object(object) => object_weight(object),
+    }
 }
