@@ -19,6 +19,7 @@
 // Every test binary compiles all of this and uses some of it.
 #![allow(dead_code)]
 
+pub mod pgbouncer;
 pub mod program;
 pub mod proxy;
 pub mod wal;
