@@ -18,7 +18,7 @@ use super::relay::{self, End, Relay, Side, Traffic};
 use super::stream::{Accepted, Socket, Stream};
 use super::{Shared, cancel};
 use crate::auth::{ClientChannel, Login, LoginSettings, UpstreamChannel};
-use crate::context::{Context, startup_value};
+use crate::context::{Context, startup_value, without_startup_value};
 use crate::session::{Client, Counters, Policy, Session};
 use crate::sql::VARIABLE;
 use crate::wire::encoding::ClientEncoding;
@@ -371,10 +371,10 @@ fn startup_context(message: &StartupMessage<'_>, policy: &Policy) -> Result<Opti
 
 /// The packet for a transaction pooler, which refuses parameters it does not know and whose copy means nothing.
 fn without_context(message: &StartupMessage<'_>) -> Vec<u8> {
-    let kept = message.parameters.iter().copied();
+    let kept = without_startup_value(message);
     startup::startup_packet(
         message.version,
-        kept.filter(|(name, _)| !name.eq_ignore_ascii_case(VARIABLE.as_bytes())),
+        kept.iter().map(|(name, value)| (*name, &**value)),
     )
 }
 

@@ -69,6 +69,9 @@ impl Session {
         if self.is_skipping && header.tag != tag::SYNC {
             return self.forward(header, edit);
         }
+        if self.group_must_wait(header) {
+            return Step::Wait;
+        }
         match header.tag {
             tag::QUERY | tag::PARSE | tag::EXECUTE | tag::DESCRIBE | tag::CLOSE => {
                 self.on_whole_frame(header, edit)
@@ -86,6 +89,20 @@ impl Session {
             // COPY data, Flush and Terminate have no reply; what is no message at all the server refuses.
             _ => self.forward(header, edit),
         }
+    }
+
+    /// Whether a group must be held back as a whole, because one of its writes may have to wait.
+    ///
+    /// A transaction pooler gives the server connection away at a ReadyForQuery with no Sync behind it, even if a
+    /// part of the next group is on its way already (PgBouncer counts Syncs only, `expect_rfq_count` in `server.c`):
+    /// whoever gets the connection would read the replies to that part.
+    fn group_must_wait(&self, header: Header) -> bool {
+        let begins_group = !self.group_is_open
+            && matches!(
+                header.tag,
+                tag::PARSE | tag::BIND | tag::DESCRIBE | tag::EXECUTE | tag::CLOSE
+            );
+        begins_group && self.policy.is_pooled && self.must_wait()
     }
 
     /// Forwards a frame whose reply, if it has one, is in the queue already.
