@@ -53,19 +53,53 @@ fn every_target_has_a_file_for_the_fuzzer() {
 }
 
 fn variable(name: &str) -> Option<u64> {
-    std::env::var(name)
-        .ok()
-        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+    std::env::var(name).ok().map(|text| {
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is no number: {text}"))
+    })
 }
 
 fn check(target: &Target, input: &[u8], seed: u64) {
+    if fails(target, input) {
+        let least = shrunk(target, input);
+        eprintln!(
+            "BEMI_FUZZ_SEED={seed}: the target {} fails on b\"{}\"",
+            target.name,
+            least.escape_ascii()
+        );
+        targets::run(target.name, &least);
+        targets::run(target.name, input);
+    }
+}
+
+fn fails(target: &Target, input: &[u8]) -> bool {
+    // What a panic prints is of interest for the smallest input only.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
     let run = || targets::run(target.name, input);
-    assert!(
-        catch_unwind(AssertUnwindSafe(run)).is_ok(),
-        "the target {} fails on b\"{}\"; BEMI_FUZZ_SEED={seed} replays it",
-        target.name,
-        input.escape_ascii()
-    );
+    let failed = catch_unwind(AssertUnwindSafe(run)).is_err();
+    std::panic::set_hook(hook);
+    failed
+}
+
+/// A shorter input that fails as well, found by leaving out one piece after the other.
+fn shrunk(target: &Target, input: &[u8]) -> Vec<u8> {
+    let mut least = input.to_vec();
+    let mut len = least.len();
+    while len > 0 {
+        let mut at = 0;
+        while at < least.len() {
+            let mut shorter = least.clone();
+            shorter.drain(at..(at + len).min(least.len()));
+            if fails(target, &shorter) {
+                least = shorter;
+            } else {
+                at += len;
+            }
+        }
+        len /= 2;
+    }
+    least
 }
 
 /// Noise, or an earlier input with a few bytes changed, cut, doubled or put together with another one.

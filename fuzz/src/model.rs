@@ -44,7 +44,10 @@ struct Failure {
 
 impl Failure {
     fn new(state: &'static str) -> Self {
-        Self { state, position: None }
+        Self {
+            state,
+            position: None,
+        }
     }
 }
 
@@ -102,7 +105,9 @@ impl Model {
                 Err(failure) => self.fail(&failure),
             }
             self.ready();
-        } else if !self.is_skipping && !matches!(tag, tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL | tag::FLUSH) {
+        } else if !self.is_skipping
+            && !matches!(tag, tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL | tag::FLUSH)
+        {
             if let Err(failure) = self.extended(tag, body) {
                 self.fail(&failure);
                 self.is_skipping = true;
@@ -169,8 +174,12 @@ impl Model {
         self.portals.remove(&b""[..]);
         let text = std::str::from_utf8(frontend::query(body).expect("a Query")).expect("UTF-8");
         if text.contains("broken") {
-            let position = text[..text.find("broken").expect("there")].chars().count() + 1;
-            let failure = Failure { state: "42601", position: Some(position) };
+            // A copy of it may stand in a message ahead.
+            let position = text[..text.rfind("broken").expect("there")].chars().count() + 1;
+            let failure = Failure {
+                state: "42601",
+                position: Some(position),
+            };
             self.fail(&failure);
             return self.ready();
         }
@@ -192,7 +201,9 @@ impl Model {
             match self.run(&text, before, true) {
                 Ok(Done::Complete) => {}
                 Ok(Done::Copying) => {
-                    self.copy = Some(Copy { rest: Some(statements) });
+                    self.copy = Some(Copy {
+                        rest: Some(statements),
+                    });
                     return;
                 }
                 Err(failure) => {
@@ -209,8 +220,16 @@ impl Model {
             tag::PARSE => {
                 let parse = frontend::Parse::read(body).expect("a Parse");
                 let text = std::str::from_utf8(parse.text).expect("UTF-8").to_owned();
-                if text.contains("broken") || analyze(parse.text, Dialect::default(), &Rules::default()).statements.len() > 1 {
-                    return Err(Failure { state: "42601", position: Some(1) });
+                if text.contains("broken")
+                    || analyze(parse.text, Dialect::default(), &Rules::default())
+                        .statements
+                        .len()
+                        > 1
+                {
+                    return Err(Failure {
+                        state: "42601",
+                        position: Some(1),
+                    });
                 }
                 self.refused_in_failed_block(&text)?;
                 if !parse.statement.is_empty() && self.statements.contains_key(parse.statement) {
@@ -221,12 +240,20 @@ impl Model {
             }
             tag::BIND => {
                 let names = BindNames::peek(body).expect("a Bind");
-                let text = self.statements.get(names.statement).cloned().ok_or(Failure::new("26000"))?;
+                let text = self
+                    .statements
+                    .get(names.statement)
+                    .cloned()
+                    .ok_or(Failure::new("26000"))?;
                 self.refused_in_failed_block(&text)?;
                 if !names.portal.is_empty() && self.portals.contains_key(names.portal) {
                     return Err(Failure::new("42P03"));
                 }
-                let portal = Portal { text, is_suspended: false, is_done: false };
+                let portal = Portal {
+                    text,
+                    is_suspended: false,
+                    is_done: false,
+                };
                 self.portals.insert(names.portal.to_vec(), portal);
                 b'2'
             }
@@ -251,7 +278,11 @@ impl Model {
                 write_frame(&mut self.output, b't', |out| out.extend_from_slice(&[0, 0]));
                 text
             }
-            Named::Portal(name) => self.portals.get(name).map(|p| p.text.clone()).ok_or(Failure::new("34000"))?,
+            Named::Portal(name) => self
+                .portals
+                .get(name)
+                .map(|p| p.text.clone())
+                .ok_or(Failure::new("34000"))?,
         };
         match columns(&text) {
             Some(name) => self.row_description(name),
@@ -311,21 +342,32 @@ impl Model {
                 Kind::Commit { .. } | Kind::Rollback { .. } | Kind::RollbackTo(_) | Kind::PrepareTransaction
             )
         });
-        if self.status == b'E' && !ends_it { Err(Failure::new("25P02")) } else { Ok(()) }
+        if self.status == b'E' && !ends_it {
+            Err(Failure::new("25P02"))
+        } else {
+            Ok(())
+        }
     }
 
     fn run(&mut self, text: &str, before: usize, is_simple: bool) -> Result<Done, Failure> {
         self.refused_in_failed_block(text)?;
-        if let Some(at) = text.find("fail") {
+        let is_ours = text.contains("AS \"_bemi\"");
+        if let Some(at) = text.find("fail").filter(|_| !is_ours) {
             let position = Some(before + text[..at].chars().count() + 1);
-            return Err(Failure { state: "22012", position });
+            return Err(Failure {
+                state: "22012",
+                position,
+            });
         }
-        if let Some(at) = text.find("notice") {
+        if let Some(at) = text.find("notice").filter(|_| !is_ours) {
             let position = Some(before + text[..at].chars().count() + 1);
             self.response(b'N', "00000", position);
         }
         let analysis = analyze(text.as_bytes(), Dialect::default(), &Rules::default());
-        let kind = analysis.statements.first().map_or(Kind::Other, |statement| statement.kind.clone());
+        let kind = analysis
+            .statements
+            .first()
+            .map_or(Kind::Other, |statement| statement.kind.clone());
         self.run_kind(&kind, text, is_simple)
     }
 
@@ -379,7 +421,9 @@ impl Model {
                 self.complete("DISCARD");
             }
             Kind::Deallocate { name: Some(name) } => {
-                self.statements.remove(name.as_bytes()).ok_or(Failure::new("26000"))?;
+                self.statements
+                    .remove(name.as_bytes())
+                    .ok_or(Failure::new("26000"))?;
                 self.complete("DEALLOCATE");
             }
             Kind::Prepare { name, inner } => {
@@ -395,7 +439,11 @@ impl Model {
                 self.complete("PREPARE");
             }
             Kind::Execute { name, .. } => {
-                let inner = self.statements.get(name.as_bytes()).cloned().ok_or(Failure::new("26000"))?;
+                let inner = self
+                    .statements
+                    .get(name.as_bytes())
+                    .cloned()
+                    .ok_or(Failure::new("26000"))?;
                 if inner.contains("fail") {
                     return Err(Failure::new("22012"));
                 }
@@ -421,7 +469,12 @@ impl Model {
             self.row_description(column);
         }
         if text.contains("pg_prepared_statements") {
-            let names: Vec<_> = self.statements.keys().filter(|name| !name.is_empty()).cloned().collect();
+            let names: Vec<_> = self
+                .statements
+                .keys()
+                .filter(|name| !name.is_empty())
+                .cloned()
+                .collect();
             names.iter().for_each(|name| self.row(name));
         } else if text.contains("current_setting") {
             self.row(br#"{"p":1}"#);
@@ -440,5 +493,6 @@ impl Model {
 /// The name of the column that a statement returns.
 fn columns(text: &str) -> Option<&str> {
     let is_ours = text.contains("AS \"_bemi\"");
-    text.starts_with("SELECT").then_some(if is_ours { "_bemi" } else { "x" })
+    text.starts_with("SELECT")
+        .then_some(if is_ours { "_bemi" } else { "x" })
 }

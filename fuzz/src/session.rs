@@ -25,7 +25,7 @@ pub const SESSION: Target = Target {
 
 fn session(data: &[u8]) {
     let mut input = Input::new(data);
-    let (policy, startup) = setting(&mut input);
+    let (policy, startup) = setting(input.byte(), &mut input);
     let cuts = input.bytes(8);
     let script = script(&mut input);
     let whole = play(&policy, startup.clone(), &script, &[u8::MAX]);
@@ -45,20 +45,27 @@ fn session(data: &[u8]) {
     }
 }
 
+/// With it, messages are soon too long to be looked into.
+pub const SHORT_MESSAGES: u8 = 8;
+
 /// A policy, and the context of the startup packet.
-pub fn setting(input: &mut Input<'_>) -> (Arc<Policy>, Option<Arc<Context>>) {
+pub fn setting(choice: u8, input: &mut Input<'_>) -> (Arc<Policy>, Option<Arc<Context>>) {
     static DEFAULTS: LazyLock<Config> =
         LazyLock::new(|| Config::new("postgresql://localhost/".parse().expect("a URL")));
-    let context = Context::parse(r#"{"u":1}"#, 100).expect("a context").map(Arc::new);
-    let choice = input.byte();
+    let context = Context::parse(r#"{"u":1}"#, 100)
+        .expect("a context")
+        .map(Arc::new);
     let mut config = DEFAULTS.clone();
     if choice & 1 != 0 {
-        config.context.fixed = context.iter().flat_map(|context| context.entries().clone()).collect();
+        config.context.fixed = context
+            .iter()
+            .flat_map(|context| context.entries().clone())
+            .collect();
     }
     if choice & 4 != 0 {
         config.upstream.pooler = Pooler::Transaction;
     }
-    if choice & 8 != 0 {
+    if choice & SHORT_MESSAGES != 0 {
         config.limits.max_inspected_message_bytes = 64;
     }
     if choice & 16 != 0 {
@@ -70,7 +77,10 @@ pub fn setting(input: &mut Input<'_>) -> (Arc<Policy>, Option<Arc<Context>>) {
         _ => SqlText::Off,
     };
     config.comments.reuse = input.pick(&[CommentReuse::Every, CommentReuse::First, CommentReuse::SameSync]);
-    (Arc::new(Policy::new(&config)), context.filter(|_| choice & 2 != 0))
+    (
+        Arc::new(Policy::new(&config)),
+        context.filter(|_| choice & 2 != 0),
+    )
 }
 
 /// A session, the bytes that wait on either side, and those that went through.
@@ -238,7 +248,11 @@ fn client_frame(input: &mut Input<'_>, out: &mut Vec<u8>) {
         9 => frontend::write_sync(out),
         10 => {
             let name = name(input).as_bytes();
-            let what = if input.flag() { Named::Portal(name) } else { Named::Statement(name) };
+            let what = if input.flag() {
+                Named::Portal(name)
+            } else {
+                Named::Statement(name)
+            };
             frontend::write_close(out, what);
         }
         11 => write_frame(out, b'D', |body| {
@@ -246,9 +260,13 @@ fn client_frame(input: &mut Input<'_>, out: &mut Vec<u8>) {
             body.extend_from_slice(name(input).as_bytes());
             body.push(0);
         }),
-        12 => write_frame(out, input.pick(b"HdcfFXp"), |body| body.extend_from_slice(input.bytes(10))),
+        12 => write_frame(out, input.pick(b"HdcfFXp"), |body| {
+            body.extend_from_slice(input.bytes(10))
+        }),
         13 => frontend::write_query(out, input.bytes(255)),
-        14 => write_frame(out, input.pick(b"QPBECDS"), |body| body.extend_from_slice(input.bytes(30))),
+        14 => write_frame(out, input.pick(b"QPBECDS"), |body| {
+            body.extend_from_slice(input.bytes(30))
+        }),
         15 => write_frame(out, input.byte(), |body| body.extend_from_slice(input.bytes(100))),
         16 => frontend::write_query(out, &[b"SELECT 1;--", input.bytes(100)].concat()),
         _ => out.extend_from_slice(input.bytes(12)),
@@ -259,10 +277,24 @@ fn server_frame(input: &mut Input<'_>, out: &mut Vec<u8>) {
     let body: &[u8] = match input.below(16) {
         0 => return write_frame(out, b'Z', |body| body.push(input.pick(b"ITE"))),
         1..=3 => return write_frame(out, input.pick(b"123nIsc"), |_| ()),
-        4 => input.pick(&[&b"INSERT 0 1\0"[..], b"SELECT 1\0", b"ROLLBACK\0", b"SET\0", b"BEGIN\0"]),
+        4 => input.pick(&[
+            &b"INSERT 0 1\0"[..],
+            b"SELECT 1\0",
+            b"ROLLBACK\0",
+            b"SET\0",
+            b"BEGIN\0",
+        ]),
         5 => input.pick(&[&b"\0\x01_bemi\0restrestrestrestre"[..], b"\0\x01x\0", b"\0\0"]),
-        6 => input.pick(&[&b"\0\x01\0\0\0\x07{\"a\":1}"[..], b"\0\x01\xff\xff\xff\xff", b"\0\0"]),
-        7 => input.pick(&[&b"SERROR\0C22023\0Mm\0P30\0\0"[..], b"SERROR\0C42601\0Mm\0P3\0\0", b"SERROR\0"]),
+        6 => input.pick(&[
+            &b"\0\x01\0\0\0\x07{\"a\":1}"[..],
+            b"\0\x01\xff\xff\xff\xff",
+            b"\0\0",
+        ]),
+        7 => input.pick(&[
+            &b"SERROR\0C22023\0Mm\0P30\0\0"[..],
+            b"SERROR\0C42601\0Mm\0P3\0\0",
+            b"SERROR\0",
+        ]),
         8 => b"SNOTICE\0C00000\0Mm\0P3\0\0",
         9 => input.pick(&[
             &b"client_encoding\0SJIS\0"[..],
@@ -271,7 +303,11 @@ fn server_frame(input: &mut Input<'_>, out: &mut Vec<u8>) {
             b"in_hot_standby\0on\0",
             b"application_name\0x\0",
         ]),
-        10 => return write_frame(out, input.pick(b"GHWVAKvRdtE"), |body| body.extend_from_slice(input.bytes(9))),
+        10 => {
+            return write_frame(out, input.pick(b"GHWVAKvRdtE"), |body| {
+                body.extend_from_slice(input.bytes(9))
+            });
+        }
         11 => return write_frame(out, input.byte(), |body| body.extend_from_slice(input.bytes(100))),
         _ => return out.extend_from_slice(input.bytes(12)),
     };

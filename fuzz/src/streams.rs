@@ -60,7 +60,9 @@ fn login(data: &[u8]) {
             other => other & 1 == 0,
         };
         let rest = input.rest();
-        let Ok(Some(header)) = Header::read(rest) else { return };
+        let Ok(Some(header)) = Header::read(rest) else {
+            return;
+        };
         let Some(body) = rest.get(HEADER_LEN..header.frame_len) else {
             return;
         };
@@ -74,7 +76,10 @@ fn login(data: &[u8]) {
         } else {
             login.awaits_client()
         };
-        assert!(login.awaits_server() || login.awaits_client(), "a login waits for someone");
+        assert!(
+            login.awaits_server() || login.awaits_client(),
+            "a login waits for someone"
+        );
         if !awaited {
             continue;
         }

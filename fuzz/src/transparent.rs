@@ -4,13 +4,13 @@
 //! session puts in, wherever the stream is cut, and however far the server lags behind, the client must read the same
 //! bytes, and nobody may wait for ever.
 
-use bemi::wire::frame::write_frame;
+use bemi::wire::frame::{HEADER_LEN, Header, write_frame};
 use bemi::wire::frontend::{self, Named};
 
 use super::Target;
 use super::input::{Input, chunks};
 use super::model::Model;
-use super::session::{Pump, setting};
+use super::session::{Pump, SHORT_MESSAGES, setting};
 
 /// Well-formed messages in any order, against a server that answers as PostgreSQL does.
 pub const TRANSPARENT: Target = Target {
@@ -24,7 +24,7 @@ pub const TRANSPARENT: Target = Target {
 
 fn transparent(data: &[u8]) {
     let mut input = Input::new(data);
-    let (policy, startup) = setting(&mut input);
+    let (policy, startup) = setting(input.byte() & !SHORT_MESSAGES, &mut input);
     let cut = input.byte();
     let lags = input.flag();
     let mut direct = Model::new();
@@ -44,10 +44,33 @@ fn transparent(data: &[u8]) {
         }
     }
     answer(&mut pump, &mut server, cut);
-    let shown = |bytes: &[u8]| bytes.escape_ascii().to_string();
     assert!(!pump.has_ended, "out of step after {story:#?}");
-    assert!(pump.client.is_empty() || server.is_closed, "waits for ever after {story:#?}");
-    assert_eq!(shown(&pump.to_client), shown(&expected), "after {story:#?}");
+    assert!(
+        pump.client.is_empty() || server.is_closed,
+        "waits for ever after {story:#?}"
+    );
+    let (seen, expected) = (frames(&pump.to_client), frames(&expected));
+    let alike = seen.iter().zip(&expected).take_while(|(a, b)| a == b).count();
+    assert!(
+        seen == expected,
+        "after {alike} frames the client reads {:#?} in place of {:#?}; it said {story:#?}",
+        &seen[alike..],
+        &expected[alike..]
+    );
+}
+
+/// Whole frames in a form to be read by people; what is left at the end as if it were one.
+fn frames(mut stream: &[u8]) -> Vec<String> {
+    let mut frames = Vec::new();
+    while !stream.is_empty() {
+        let header = Header::read(stream).ok().flatten();
+        let len = header.map_or(stream.len(), |header| header.frame_len.min(stream.len()));
+        let (frame, rest) = stream.split_at(len);
+        let body = frame.get(HEADER_LEN..).unwrap_or(frame);
+        frames.push(format!("{} {}", frame[..1].escape_ascii(), body.escape_ascii()));
+        stream = rest;
+    }
+    frames
 }
 
 /// Lets the server answer until nobody has anything more to say.
@@ -133,7 +156,14 @@ fn client_frame(input: &mut Input<'_>, out: &mut Vec<u8>) -> String {
         11 => {
             let (is_portal, name) = (input.flag(), input.pick(NAMES));
             let named = name.as_bytes();
-            frontend::write_close(out, if is_portal { Named::Portal(named) } else { Named::Statement(named) });
+            frontend::write_close(
+                out,
+                if is_portal {
+                    Named::Portal(named)
+                } else {
+                    Named::Statement(named)
+                },
+            );
             format!("Close {is_portal} {name:?}")
         }
         12 => {
@@ -151,7 +181,9 @@ fn client_frame(input: &mut Input<'_>, out: &mut Vec<u8>) -> String {
         }
         14 => {
             let tag = input.pick(b"cf");
-            write_frame(out, tag, |body| body.extend_from_slice(if tag == b'f' { b"\0" } else { b"" }));
+            write_frame(out, tag, |body| {
+                body.extend_from_slice(if tag == b'f' { b"\0" } else { b"" })
+            });
             format!("end of copy {}", char::from(tag))
         }
         _ => {

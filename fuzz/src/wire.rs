@@ -111,7 +111,11 @@ fn responses(body: &[u8]) {
         Ok(Some(kept.len()))
     );
     for code in [field::SEVERITY, field::SQLSTATE, field::MESSAGE, field::HINT] {
-        assert_eq!(field_of(again, code), field_of(body, code), "a field that is no position");
+        assert_eq!(
+            field_of(again, code),
+            field_of(body, code),
+            "a field that is no position"
+        );
     }
     let mut without = Vec::new();
     assert!(write_with_position(&mut without, b'E', body, |_| None).is_ok());
