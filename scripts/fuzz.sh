@@ -17,7 +17,7 @@ command -v c++ >/dev/null || apt_install g++
 
 export CARGO_TARGET_DIR=$PWD/fuzz/target
 export CARGO_INCREMENTAL=0
-export RUSTFLAGS="--cfg fuzzing -Cdebug-assertions -Coverflow-checks -Ccodegen-units=1 \
+export RUSTFLAGS="--cfg fuzzing -Cdebug-assertions -Coverflow-checks \
 -Cpasses=sancov-module \
 -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \

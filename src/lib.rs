@@ -1,4 +1,59 @@
 //! bemi: a PostgreSQL proxy that puts application context into the write-ahead log.
+//!
+//! An application connects to the proxy instead of the server. It says who is asking and why, with
+//! `SET bemi.context = '{"user_id": 1}'` or in a SQL comment, and writes as it always did. Ahead of every write, in
+//! the write's own transaction, the proxy has the server run
+//!
+//! ```sql
+//! SELECT pg_catalog.pg_logical_emit_message(true, '_bemi', '{"user_id": 1, "SQL": "INSERT ..."}')
+//! ```
+//!
+//! so that whoever follows the log by logical replication reads the context next to each row change. The client sees
+//! none of it.
+//!
+//! # The protocol in a minute
+//!
+//! After a startup packet and a login, both sides send *frames*: a type byte, a length, a body. A client speaks
+//! in one of two ways:
+//!
+//! ```text
+//!   simple     Query "INSERT ..; SELECT .."      ->  CommandComplete, RowDescription, DataRow*, CommandComplete,
+//!                                                    ReadyForQuery
+//!   extended   Parse  Bind  Execute  ...  Sync   ->  ParseComplete, BindComplete, DataRow*, CommandComplete, ...,
+//!                                                    ReadyForQuery
+//! ```
+//!
+//! The server answers in order, and a client need not wait: it may send many groups before the first reply. After an
+//! error in an extended group the server skips what follows up to the next Sync. Everything the proxy does has to hold
+//! under these three rules; [`session`] is where it does.
+//!
+//! # The layers
+//!
+//! ```text
+//!   wire         frames and messages as bytes                                PURE
+//!     <- sql        texts: statements, kinds, comments, the verdict cache    PURE
+//!     <- context    JSON objects, and the setting through transactions       PURE
+//!     <- session    the decisions: bytes of either side in, bytes out        PURE
+//!     <- proxy      sockets: listener, workers, opening, login, relay
+//!        auth       SCRAM and the login modes                                PURE
+//!        tls        certificates on both legs, judged as libpq judges them
+//!   replication  pgoutput messages                                           PURE
+//!   config       flags over environment over proxy.toml over defaults        PURE
+//!   check, demo  `bemi check`, `bemi demo`
+//!   cli, logging the command line and its log
+//! ```
+//!
+//! Pure means: no sockets, no clock, no globals; every decision can be tested with bytes alone.
+//!
+//! # What a connection costs
+//!
+//! A frame that nobody needs to look into is forwarded from the buffer it was read into, in one write with its
+//! neighbours; rows of a result and COPY data cost a look at their headers. System calls are what is left, so there
+//! is one runtime per core and no hand-over between threads.
+//!
+//! Two well-kept crates are kept off that path on purpose. `pgwire` owns every message it decodes; the relay reads
+//! slices ([`wire`]), and `pgwire` serves tests as a second opinion. `sqlparser` builds a tree for every statement;
+//! the lexer of [`sql`] finds kinds and boundaries without one, and the parser is asked only where structure matters.
 
 pub mod auth;
 pub mod check;

@@ -40,7 +40,11 @@ impl Logging {
         let registry = tracing_subscriber::registry().with(filter);
         match log.format {
             LogFormat::Text => registry
-                .with(fmt::layer().with_writer(io::stderr).with_ansi(wants_colour()))
+                .with(
+                    fmt::layer()
+                        .with_writer(io::stderr)
+                        .with_ansi(wants_colour(&io::stderr())),
+                )
                 .try_init()?,
             LogFormat::Json => {
                 registry
@@ -61,6 +65,6 @@ impl Logging {
 }
 
 /// Colours are for people at a terminal who have not said otherwise (<https://no-color.org>).
-fn wants_colour() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+pub fn wants_colour(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

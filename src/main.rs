@@ -11,7 +11,8 @@ use std::process::ExitCode;
 use bemi::check;
 use bemi::cli::{CheckArgs, Cli, Command, DemoArgs, HealthArgs, ProxyArgs, without_credentials};
 use bemi::config::{Config, ListenAddress, Sources};
-use bemi::logging::Logging;
+use bemi::demo;
+use bemi::logging::{Logging, wants_colour};
 use bemi::proxy::StartError;
 use clap::Parser;
 
@@ -19,6 +20,8 @@ use clap::Parser;
 const FAILED: u8 = 1;
 /// It could not even be asked: flags, environment or file are wrong.
 const USAGE: u8 = 2;
+/// The columns that the demo's report is laid out for: what every terminal has.
+const DEMO_WIDTH: usize = 80;
 
 fn main() -> ExitCode {
     let done = arguments().and_then(|cli| match cli.command {
@@ -132,8 +135,20 @@ fn first_address(config: &Config) -> Result<ListenAddress, Failure> {
         .ok_or_else(|| usage("listen: needs at least one address"))
 }
 
-fn demo(_args: &DemoArgs) -> Result<ExitCode, Failure> {
-    Err(failed("the demo is not part of this build"))
+fn demo(args: &DemoArgs) -> Result<ExitCode, Failure> {
+    let options = demo::Options {
+        keep: args.keep,
+        upstream: args.upstream.clone(),
+    };
+    let output = &mut io::stdout();
+    let style = demo::Style {
+        color: wants_colour(output),
+        width: DEMO_WIDTH,
+    };
+    one_thread()?
+        .block_on(demo::run(&options, style, output, demo::start_proxy))
+        .map_err(failed)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn one_thread() -> Result<tokio::runtime::Runtime, Failure> {

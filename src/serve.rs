@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use bemi::config::{Config, Sources};
+use bemi::config::{Config, ListenAddress, Sources};
 use bemi::logging::Logging;
 use bemi::proxy::{Handle, Proxy, StartError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -27,18 +27,24 @@ pub async fn serve(config: Config, sources: Sources, logging: Logging) -> Result
     let upstream = config.upstream.url.to_string();
     let proxy = Proxy::bind(config).await?;
     let handle = proxy.handle();
-    let listen: Vec<String> = handle.config().listen.iter().map(ToString::to_string).collect();
-    tracing::info!(
-        version = env!("CARGO_PKG_VERSION"),
-        listen = listen.join(", "),
-        upstream,
-        "started"
-    );
+    let listen = addresses(&proxy, &handle.config());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), listen, upstream, "started");
     let obeying = tokio::spawn(signals.obey(handle, sources, logging));
     proxy.run().await;
     obeying.abort();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Where it listens in fact: names are resolved, and port 0 is the one that the system chose.
+fn addresses(proxy: &Proxy, config: &Config) -> String {
+    let tcp = proxy.local_addresses().iter().map(ToString::to_string);
+    let unix = config
+        .listen
+        .iter()
+        .filter_map(ListenAddress::socket_path)
+        .map(|path| path.display().to_string());
+    tcp.chain(unix).collect::<Vec<_>>().join(", ")
 }
 
 /// The configuration as it is now.

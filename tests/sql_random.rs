@@ -257,7 +257,7 @@ fn deep_nesting_and_long_runs_take_neither_stack_nor_ages() {
         "as into ",
     ] {
         check(
-            ("select ".to_owned() + &run.repeat(200_000)).as_bytes(),
+            ("select ".to_owned() + &run.repeat(100_000)).as_bytes(),
             Dialect::default(),
             &rules,
         );

@@ -69,9 +69,9 @@ fn direct(directive: &str, dialect: &mut Dialect, rules: &mut Rules) {
     }
 }
 
-fn told(text: &str, statement: &Statement) -> String {
+fn told(statement: &Statement) -> String {
     let mut told = match &statement.kind {
-        Kind::Prepare { name, inner } => format!("Prepare {name} ({})", self::told(text, inner)),
+        Kind::Prepare { name, inner } => format!("Prepare {name} ({})", self::told(inner)),
         Kind::Set {
             local,
             value: SetValue::Value(value),
@@ -97,13 +97,11 @@ fn told(text: &str, statement: &Statement) -> String {
         value,
         is_local,
         exactly_once,
-        column,
     }) = &statement.set_config
     {
-        assert_eq!(*exactly_once, column.is_some(), "{text}");
         let [name, value, is_local] = [name, value, is_local].map(arg);
         told += &format!(" set_config({name}, {value}, {is_local})");
-        told += &column.map(|column| format!(" in {column}")).unwrap_or_default();
+        told += if *exactly_once { " once" } else { "" };
     }
     told
 }
@@ -123,10 +121,7 @@ fn check(transcript: &str, name: &str) {
     let mut wrong = Vec::new();
     for case in cases {
         let Analysis { statements, .. } = analyze(case.text.as_bytes(), case.dialect, &case.rules);
-        let told: Vec<_> = statements
-            .iter()
-            .map(|statement| told(&case.text, statement))
-            .collect();
+        let told: Vec<_> = statements.iter().map(told).collect();
         if told != case.expected {
             wrong.push(format!(
                 "{name}:{}: {}\n  told     {told:?}\n  expected {:?}",

@@ -192,7 +192,7 @@ impl UpstreamAuth {
                 self.channel.server_end_point.is_some() && mechanisms.offers(SCRAM_SHA_256_PLUS)
             }
             AuthenticationRequest::SaslContinue(_) | AuthenticationRequest::SaslFinal(_) => true,
-            AuthenticationRequest::Ok => self.exchange.is_some(),
+            AuthenticationRequest::Ok => self.exchange.as_ref().is_some_and(ClientExchange::is_bound),
             AuthenticationRequest::CleartextPassword
             | AuthenticationRequest::Md5Password { .. }
             | AuthenticationRequest::Gss

@@ -7,6 +7,7 @@ use super::ListenAddress;
 use super::nearest::nearest;
 use super::origin::{Origin, Problem};
 use super::settings::{AuthMode, ClientTlsMode, Config};
+use super::url::ChannelBinding;
 
 /// The levels of `log.level`, as tracing names them.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -73,12 +74,20 @@ fn tls(config: &Config) -> Vec<Finding> {
 }
 
 fn auth(config: &Config) -> Vec<Finding> {
+    let binds = config.upstream.url.channel_binding == ChannelBinding::Require;
     let reaches_over_tcp = config
         .listen
         .iter()
         .any(|address| matches!(address, ListenAddress::Tcp { .. }));
     let in_the_clear = config.tls.certificate.is_none() && reaches_over_tcp;
     [
+        finding(
+            config.auth.mode == AuthMode::Passthrough && binds,
+            "upstream.url",
+            "channel_binding=require cannot be met with auth.mode \"passthrough\", where the client's TLS ends at the \
+             proxy: set auth.mode to \"scram\" or \"password\", or take the parameter out of the URL and rely on \
+             sslmode=verify-full",
+        ),
         finding(
             config.auth.mode == AuthMode::Password && in_the_clear,
             "auth.mode",

@@ -8,4 +8,4 @@ mod script;
 mod stage;
 
 pub use report::Style;
-pub use run::{DemoError, Options, run};
+pub use run::{DemoError, Options, run, start_proxy};

@@ -17,6 +17,8 @@ use super::report::Style;
 use super::script::{STEPS, Statement, Step};
 use super::stage::{Ground, Stage, StageError, reason};
 use crate::config::url::{UpstreamUrl, UrlError};
+use crate::config::{Config as ProxyConfig, ListenAddress};
+use crate::proxy::{Proxy, StartError};
 use crate::tls::generate::{self, GenerateError};
 
 /// How often the log is read while `--keep` waits.
@@ -30,13 +32,11 @@ const HBA: &str =
     "hostssl all all 127.0.0.1/32 trust\nhostnossl all all 127.0.0.1/32 reject\nlocal all all trust\n";
 
 /// What `bemi demo` can be told.
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Stay up until Ctrl-C, print the URL to connect to, and show what arrives in the write-ahead log
-    #[arg(long)]
+    /// Stay up until Ctrl-C, print the URL to connect to, and show what arrives in the write-ahead log.
     pub keep: bool,
-    /// Use this server instead of a throw-away one: in a schema of its own, which is dropped at the end
-    #[arg(long, value_name = "URL")]
+    /// The URL of a server to use instead of a throw-away one: in a schema of its own, which is dropped at the end.
     pub upstream: Option<String>,
 }
 
@@ -54,7 +54,7 @@ pub enum DemoError {
     Url(#[from] UrlError),
     /// The proxy did not start.
     #[error("the proxy did not start: {0}")]
-    Proxy(Box<dyn std::error::Error + Send + Sync>),
+    Proxy(#[from] StartError),
     /// No connection through the proxy.
     #[error("cannot connect through the proxy: {0}")]
     Connect(String),
@@ -88,7 +88,8 @@ pub enum DemoError {
 
 /// Runs the demonstration and prints it to `output`.
 ///
-/// `start_proxy` takes the server's URL, starts a proxy in front of it, and returns where that listens.
+/// `start_proxy` takes the server's URL, starts a proxy in front of it, and returns where that listens:
+/// [`start_proxy`](super::start_proxy), but for tests that want to see what happens without one.
 ///
 /// # Errors
 /// [`DemoError`]; everything that was made is taken away first.
@@ -99,7 +100,7 @@ pub async fn run<P>(
     start_proxy: P,
 ) -> Result<(), DemoError>
 where
-    P: AsyncFnOnce(String) -> Result<SocketAddr, Box<dyn std::error::Error + Send + Sync>>,
+    P: AsyncFnOnce(UpstreamUrl) -> Result<SocketAddr, StartError>,
 {
     let mut interrupt = Interrupt::listen()?;
     // Held until the end; the server goes with it.
@@ -111,7 +112,7 @@ where
         }
     };
     let server = UpstreamUrl::parse(&url)?;
-    let proxy = start_proxy(url).await.map_err(DemoError::Proxy)?;
+    let proxy = start_proxy(server.clone()).await?;
     let login = login(&server, proxy);
     let ground = if options.upstream.is_some() {
         Ground::Theirs
@@ -138,6 +139,22 @@ where
     let struck = stage.strike().await;
     outcome?;
     Ok(struck?)
+}
+
+/// Starts a proxy with every default in front of `server`, on a free port of 127.0.0.1. It runs as long as the runtime.
+///
+/// # Errors
+/// As [`Proxy::bind`].
+pub async fn start_proxy(server: UpstreamUrl) -> Result<SocketAddr, StartError> {
+    let mut config = ProxyConfig::new(server);
+    config.listen = vec![ListenAddress::Tcp {
+        host: "127.0.0.1".to_owned(),
+        port: 0,
+    }];
+    let proxy = Proxy::bind(config).await?;
+    let address = proxy.local_addresses().first().copied();
+    tokio::spawn(proxy.run());
+    address.ok_or_else(|| io::Error::other("the proxy listens nowhere").into())
 }
 
 /// Ctrl-C and SIGTERM, from the moment this is made.

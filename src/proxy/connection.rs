@@ -300,7 +300,7 @@ impl Connection<'_> {
                 channel_binding: self.generation.channel_binding,
             },
             users: self.generation.users.clone(),
-            max_scram_iterations: crate::auth::DEFAULT_MAX_SCRAM_ITERATIONS,
+            max_scram_iterations: self.generation.config.limits.max_scram_iterations,
         }
     }
 

@@ -10,6 +10,7 @@ use crate::auth::{ChannelBindingPolicy, MockNonce, Mode, Users};
 use crate::config::url::ChannelBinding;
 use crate::config::{AuthMode, ClientTls as ClientTlsConfig, Config};
 use crate::session::{Policy, VerdictCache};
+use crate::sql::cache;
 use crate::tls::TlsError;
 use crate::tls::client_side::{ClientCertificates, ClientTls, ClientTlsFiles};
 use crate::tls::upstream::UpstreamTls;
@@ -64,11 +65,12 @@ impl Generation {
             user_timeout: None,
         };
         let policy = Policy::new(&config);
-        let verdicts = VerdictCache::new(
-            policy.rules.clone(),
-            config.limits.statement_cache_entries,
-            config.limits.statement_cache_bytes,
-        );
+        let cached = cache::Limits {
+            entries: config.limits.statement_cache_entries,
+            bytes: config.limits.statement_cache_bytes,
+            ..cache::Limits::default()
+        };
+        let verdicts = VerdictCache::new(policy.rules.clone(), cached);
         Ok(Self {
             upstream: Upstream::new(url, tls, keepalive, config.upstream.connect_timeout),
             channel_binding: match url.channel_binding {

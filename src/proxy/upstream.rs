@@ -7,6 +7,7 @@
 //! One thing differs: libpq, with `prefer`, also tries in the clear when the *login* over TLS is refused. Here the login comes later and is
 //! the client's; a server that takes only unencrypted connections (`hostnossl`) needs `sslmode=disable`.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,6 +52,16 @@ pub struct UpstreamAddress {
     /// Place in the URL's list of hosts.
     host: usize,
     endpoint: Endpoint,
+}
+
+impl fmt::Display for UpstreamAddress {
+    /// `10.0.0.1:5432` or the path of a socket, for the log.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.endpoint {
+            Endpoint::Tcp(address) => write!(formatter, "{address}"),
+            Endpoint::Unix(path) => write!(formatter, "{}", path.display()),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

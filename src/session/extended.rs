@@ -17,9 +17,13 @@ use crate::wire::response::{Response, Severity, sqlstate};
 
 impl Session {
     pub(super) fn on_parse(&mut self, header: Header, body: &[u8], edit: &mut Edit<'_>) -> Step {
+        if self.dialect_is_uncertain() {
+            return Step::Wait;
+        }
         let outcome = match frontend::Parse::read(body) {
             Ok(parse) => {
                 let verdict = self.verdict(parse.text);
+                self.note_dialect(&verdict);
                 self.warn_of_problems(&verdict);
                 let prepared = Prepared {
                     verdict,
@@ -43,6 +47,17 @@ impl Session {
 
     pub(super) fn verdict(&self, text: &[u8]) -> Arc<super::Verdict> {
         self.verdicts.get(text, self.dialect)
+    }
+
+    /// A text that may change how the next ones are read was sent.
+    pub(super) fn note_dialect(&mut self, verdict: &super::Verdict) {
+        self.dialect_may_change |= verdict.may_change_dialect();
+    }
+
+    /// Whether a complete group in flight may change how texts are read: a text cut at the wrong places would be
+    /// changed at the wrong places.
+    pub(super) fn dialect_is_uncertain(&self) -> bool {
+        self.dialect_may_change && self.replies.has_closed_groups()
     }
 
     pub(super) fn warn_of_problems(&mut self, verdict: &super::Verdict) {

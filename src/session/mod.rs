@@ -55,6 +55,9 @@ pub struct Session {
     /// The lowest layer of every context.
     base: Context,
     dialect: Dialect,
+    /// A text that may change the dialect was sent, and neither its replies nor the end of its transaction, which
+    /// may take the change back, have come.
+    dialect_may_change: bool,
     in_hot_standby: bool,
     replies: Replies,
     confirmed: Timeline,
@@ -144,6 +147,7 @@ impl Session {
             verdicts,
             client,
             dialect: Dialect::default(),
+            dialect_may_change: false,
             in_hot_standby: false,
             replies,
             confirmed: Timeline::new(startup),

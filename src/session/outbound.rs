@@ -169,6 +169,7 @@ impl Session {
         }
         if self.replies.is_empty() {
             self.ahead = None;
+            self.dialect_may_change &= status != TransactionStatus::Idle;
         } else if failed || !assumed || self.ahead_waits_for_server() {
             self.look_ahead_again();
         }

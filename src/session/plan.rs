@@ -122,7 +122,7 @@ impl Session {
     }
 
     /// Whether a complete group that is still in flight may change the context of what is sent now.
-    fn must_wait(&self) -> bool {
+    pub(super) fn must_wait(&self) -> bool {
         if !self.replies.has_closed_groups() {
             return false;
         }

@@ -30,14 +30,18 @@ impl Session {
             self.sent(Reply::client(Kind::Query(None)));
             return self.forward(header, edit);
         };
+        if self.dialect_is_uncertain() {
+            return Step::Wait;
+        }
         let verdict = self.verdict(text);
         if verdict.is_plain() {
             self.sent(Reply::client(Kind::Query(None)));
             return self.forward(header, edit);
         }
-        if self.query_must_wait(&verdict) {
+        if verdict.may_write() && self.must_wait() {
             return Step::Wait;
         }
+        self.note_dialect(&verdict);
         if verdict.mentions_prepared_statements() {
             self.hide_reserved_ahead_of_query(edit);
         }
@@ -58,15 +62,6 @@ impl Session {
         self.replies
             .push(Reply::client(Kind::Query(Some(Box::new(replies)))));
         Step::Done
-    }
-
-    /// Whether a statement of the text needs replies first. Asked before anything of it is carried out.
-    fn query_must_wait(&self, verdict: &Verdict) -> bool {
-        verdict
-            .statements()
-            .iter()
-            .enumerate()
-            .any(|(index, _)| self.plan_statement(verdict, index) == Plan::Wait)
     }
 
     /// In a Query there is no place for a Close; it goes ahead, with a Sync of its own. Where the client left a

@@ -62,6 +62,7 @@ impl Verdict {
         let analysis = sql::analyze(text, dialect, rules);
         let facts: Box<[Facts]> = analysis.statements.iter().map(|s| Facts::new(s, rules)).collect();
         let is_plain = !analysis.mentions_prepared_statements
+            && !analysis.may_change_dialect
             && analysis
                 .statements
                 .iter()
@@ -88,6 +89,20 @@ impl Verdict {
     /// Whether nothing in it ever concerns the proxy.
     pub fn is_plain(&self) -> bool {
         self.is_plain
+    }
+
+    /// Whether later texts may have to be read differently because of it.
+    pub fn may_change_dialect(&self) -> bool {
+        self.analysis.may_change_dialect
+    }
+
+    /// Whether one of its statements is a write, here or elsewhere.
+    pub fn may_write(&self) -> bool {
+        let is_candidate =
+            |kind: &Kind| matches!(kind, Kind::Write | Kind::BlockOnlyWrite | Kind::Execute { .. });
+        self.statements()
+            .iter()
+            .any(|statement| is_candidate(&statement.kind))
     }
 
     /// Whether it reads the view that lists prepared statements, ours among them.
@@ -282,7 +297,6 @@ mod tests {
             value,
             is_local,
             exactly_once: true,
-            column: None,
         }
     }
 

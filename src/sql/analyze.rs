@@ -25,9 +25,14 @@ pub fn analyze(text: &[u8], dialect: Dialect, rules: &Rules) -> Analysis {
         };
         reader.statement(piece.range, tail, piece.mentions)
     });
+    let statements: Box<[Statement]> = statements.collect();
+    let resets_all = statements
+        .iter()
+        .any(|s| matches!(s.kind, Kind::ResetAll | Kind::DiscardAll));
     Analysis {
-        statements: statements.collect(),
+        statements,
         mentions_prepared_statements: split.mentions_prepared_statements,
+        may_change_dialect: split.mentions_dialect || resets_all,
     }
 }
 

@@ -1,4 +1,21 @@
 //! What a SQL text is: its statements, their kinds, the tables they write, the context they carry.
+//!
+//! ```text
+//! text -> lexer -> split -> for each statement   kind (query, transaction, setting), comment, set_config -> Analysis
+//! ```
+//!
+//! The proxy puts something ahead of a statement only if it knows where the statement begins and that it writes; a wrong
+//! boundary would change what the server runs. So boundaries and strings follow the server's scan.l to the letter, in
+//! every encoding and under both settings of `standard_conforming_strings`, and are held against a real server by
+//! `tests/lexer_against_server.rs`.
+//!
+//! What a statement does is told by a few words at its start, and by a walk over its tokens where those words say that
+//! there may be more: nothing is built that the server would build again. A text is passed over once to find its
+//! statements and the words of interest in it; what holds none costs no second pass.
+//!
+//! Rejected: deciding by the tree of a SQL parser. None but the server's own takes all that the server takes, each
+//! version of the server takes more, and a statement that a parser does not know must be judged all the same.
+//! sqlparser is asked in one place, where structure matters: the arguments of `set_config`.
 
 mod analyze;
 pub mod cache;

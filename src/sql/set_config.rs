@@ -4,8 +4,8 @@
 //! Where an argument is more than that, sqlparser tells whether it is a literal in the dress of casts and
 //! parentheses; where it cannot parse it, the argument is an expression.
 //!
-//! Rejected: parsing the whole statement. The value of an expression is read from the row that the call returns, so all
-//! that must be known is which column that is and that the call runs once; the tokens say so for every plain SELECT.
+//! Rejected: parsing the whole statement. All that must be known besides the arguments is whether the call runs exactly
+//! once, and the tokens of a plain SELECT say so.
 
 use sqlparser::ast::{DataType, Expr, Value};
 use sqlparser::dialect::PostgreSqlDialect;
@@ -19,8 +19,9 @@ use crate::sql::{Arg, SetConfig, VARIABLE};
 /// Arguments longer than this, in bytes, are not parsed but taken for expressions.
 const MAX_PARSED: usize = 16 * 1024;
 
-/// A statement with more calls than this is not understood any further, as each may hold the next.
-const MAX_CALLS: usize = 32;
+/// How many tokens of arguments are read in a statement. Calls may stand in the arguments of calls, each to be read
+/// anew; without a bound that takes a time that grows with the square of the statement.
+const MAX_TOKENS: usize = 10_000;
 
 /// How deep an argument may be nested to be parsed.
 const MAX_DEPTH: usize = 32;
@@ -52,31 +53,29 @@ pub fn set_config(start: Cursor<'_>) -> Option<SetConfig> {
         return None;
     }
     let mut calls = Vec::new();
-    let mut seen = 0;
+    let mut tokens_left = MAX_TOKENS;
     while !cursor.at_end() {
         let at = cursor.token().map(|token| token.start)?;
         if !is_call_of(&mut cursor, &["set_config"]) {
             continue;
         }
-        seen += 1;
-        if seen > MAX_CALLS {
+        let arguments = arguments(cursor, &mut tokens_left);
+        if tokens_left == 0 {
             return Some(unknown());
         }
         calls.extend(
-            arguments(cursor)
+            arguments
                 .filter(|[name, ..]| may_touch(name))
                 .map(|arguments| (at, arguments)),
         );
     }
     let (at, [name, value, is_local]) = calls.first()?.clone();
     if calls.len() == 1 {
-        let column = column(start, at);
         return Some(SetConfig {
             name,
             value,
             is_local,
-            exactly_once: column.is_some(),
-            column,
+            exactly_once: runs_exactly_once(start, at),
         });
     }
     let agree = |index: usize| {
@@ -103,7 +102,6 @@ fn unknown() -> SetConfig {
         value: Arg::Expression,
         is_local: Arg::Expression,
         exactly_once: false,
-        column: None,
     }
 }
 
@@ -143,14 +141,18 @@ fn may_touch(name: &Arg) -> bool {
 }
 
 /// The arguments of a call, from its parenthesis on. None if they are not three.
-fn arguments(mut cursor: Cursor<'_>) -> Option<[Arg; 3]> {
+fn arguments(mut cursor: Cursor<'_>, tokens_left: &mut usize) -> Option<[Arg; 3]> {
     cursor.advance();
-    let name = match argument(&mut cursor) {
+    let name = match argument(&mut cursor, tokens_left) {
         Arg::Literal(name) => Arg::Literal(name.to_ascii_lowercase()),
         other => other,
     };
-    let value = cursor.eat_punct(b',').then(|| argument(&mut cursor))?;
-    let is_local = cursor.eat_punct(b',').then(|| argument(&mut cursor))?;
+    let value = cursor
+        .eat_punct(b',')
+        .then(|| argument(&mut cursor, tokens_left))?;
+    let is_local = cursor
+        .eat_punct(b',')
+        .then(|| argument(&mut cursor, tokens_left))?;
     let is_local = match is_local {
         Arg::Literal(text) => boolean(&text).map_or(Arg::Expression, |truth| Arg::Literal(truth.to_string())),
         // The function is not strict: see set_config_by_name in guc_funcs.c.
@@ -172,19 +174,27 @@ fn boolean(text: &str) -> Option<bool> {
 }
 
 /// Moves past an argument, up to the comma or parenthesis behind it.
-fn argument(cursor: &mut Cursor<'_>) -> Arg {
+fn argument(cursor: &mut Cursor<'_>, tokens_left: &mut usize) -> Arg {
     let start = *cursor;
     let plain = plain_argument(cursor);
     if let Some(plain) = plain.filter(|_| cursor.at_punct(b',') || cursor.at_punct(b')')) {
+        *tokens_left = tokens_left.saturating_sub(1);
         return plain;
     }
     *cursor = start;
-    while !cursor.at_end() && !cursor.at_punct(b',') && !cursor.at_punct(b')') {
-        if cursor.at_punct(b'(') {
-            cursor.skip_group()
-        } else {
-            cursor.advance()
+    let mut depth = 0_usize;
+    while !cursor.at_end() && *tokens_left > 0 {
+        let closes = cursor.at_punct(b')') || cursor.at_punct(b']');
+        if depth == 0 && (closes || cursor.at_punct(b',')) {
+            break;
         }
+        if cursor.at_punct(b'(') || cursor.at_punct(b'[') {
+            depth += 1;
+        } else if closes {
+            depth -= 1;
+        }
+        *tokens_left -= 1;
+        cursor.advance();
     }
     let range = start
         .token()
@@ -272,38 +282,41 @@ fn undressed(mut expression: Expr) -> Arg {
     }
 }
 
-/// The column of the result that is the value of the call at this byte, if the statement is a SELECT of nothing but
-/// a list, and no item of it could make the call run twice: no function that might return a set.
-fn column(mut cursor: Cursor<'_>, call: usize) -> Option<u16> {
+/// Whether the call at this byte runs once, and is what it stands for: the statement is a SELECT of nothing but a list,
+/// the call is an item of it, and no other item could make it run twice, as a function might that returns a set.
+fn runs_exactly_once(mut cursor: Cursor<'_>, call: usize) -> bool {
     if !cursor.eat("select") {
-        return None;
+        return false;
     }
-    let mut found = None;
-    for column in 0.. {
-        let start = cursor.token()?.start;
-        let mut behind = cursor;
-        if is_call_of(&mut behind, &["set_config", "current_setting"]) {
-            behind.skip_group();
-            if behind.eat("as") {
-                behind.name()?;
-            } else if behind.at_name() && !behind.at_one_of(CLAUSES) {
-                behind.advance();
-            }
-            if start == call {
-                found = Some(column);
-            }
-            cursor = behind;
-        } else {
-            past_simple_item(&mut cursor)?;
+    let mut found = false;
+    loop {
+        found |= cursor.token().is_some_and(|token| token.start == call);
+        if past_item(&mut cursor).is_none() {
+            return false;
         }
         if cursor.at_end() {
             return found;
         }
         if !cursor.eat_punct(b',') {
-            return None;
+            return false;
         }
     }
-    None
+}
+
+/// Moves past an item of a select list. None if it might return a set, or is the last of a SELECT with more clauses.
+fn past_item(cursor: &mut Cursor<'_>) -> Option<()> {
+    let mut behind = *cursor;
+    if !is_call_of(&mut behind, &["set_config", "current_setting"]) {
+        return past_simple_item(cursor);
+    }
+    behind.skip_group();
+    if behind.eat("as") {
+        behind.name()?;
+    } else if behind.at_name() && !behind.at_one_of(CLAUSES) {
+        behind.advance();
+    }
+    *cursor = behind;
+    Some(())
 }
 
 /// Moves past an item without parentheses or brackets. None if it is not alone in its SELECT.

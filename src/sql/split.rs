@@ -41,6 +41,8 @@ pub struct Split {
     pub tail: Range<usize>,
     /// Whether an identifier of the text starts with `pg_prepared_statement`.
     pub mentions_prepared_statements: bool,
+    /// Whether a setting is named that decides how texts are read.
+    pub mentions_dialect: bool,
 }
 
 /// Cuts a text into its statements.
@@ -70,6 +72,7 @@ pub fn split(text: &[u8], dialect: Dialect, rules: &Rules) -> Split {
         }
         empty = false;
         nesting.see(token.kind, bytes);
+        split.mentions_dialect |= names_dialect(token.kind, bytes);
         split.mentions_prepared_statements |= notice(&mut piece.mentions, token, bytes, dialect, rules);
     }
     if !empty {
@@ -79,6 +82,24 @@ pub fn split(text: &[u8], dialect: Dialect, rules: &Rules) -> Split {
     }
     split.tail.end = text.len();
     split
+}
+
+/// Whether this names a setting of the [`Dialect`]: as a word, in quotes, or as an argument of `set_config`. `NAMES` is
+/// short for `client_encoding` in `SET NAMES`.
+fn names_dialect(kind: TokenKind, bytes: &[u8]) -> bool {
+    const SETTINGS: [&[u8]; 2] = [b"client_encoding", b"standard_conforming_strings"];
+    let holds = |setting: &[u8]| {
+        bytes
+            .windows(setting.len())
+            .any(|part| part.eq_ignore_ascii_case(setting))
+    };
+    match kind {
+        TokenKind::Punct(_) => false,
+        // The shortest name has 15 bytes: what is longer than the longest and its quotes is data.
+        _ if bytes.len() > 64 => false,
+        TokenKind::Word if bytes.eq_ignore_ascii_case(b"names") => true,
+        _ => bytes.len() >= SETTINGS[0].len() && SETTINGS.into_iter().any(holds),
+    }
 }
 
 /// Notes a word of interest; whether it is one about prepared statements.
@@ -177,6 +198,24 @@ mod tests {
     fn statements(text: &str) -> Vec<&str> {
         let split = split(text.as_bytes(), Dialect::default(), &Rules::default());
         split.pieces.into_iter().map(|piece| &text[piece.range]).collect()
+    }
+
+    #[test]
+    fn settings_that_decide_how_texts_are_read_are_noticed() {
+        for (text, noticed) in [
+            ("SET client_encoding = 'LATIN1'", true),
+            ("set names 'LATIN1'", true),
+            (
+                "SELECT set_config('Standard_Conforming_Strings', 'off', false)",
+                true,
+            ),
+            ("SET \"client_encoding\" = UTF8", true),
+            ("SELECT 1 -- client_encoding", false),
+            ("INSERT INTO t (name) VALUES ('x')", false),
+        ] {
+            let split = split(text.as_bytes(), Dialect::default(), &Rules::default());
+            assert_eq!(split.mentions_dialect, noticed, "{text}");
+        }
     }
 
     #[test]

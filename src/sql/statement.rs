@@ -11,6 +11,8 @@ pub struct Analysis {
     pub statements: Box<[Statement]>,
     /// Whether an identifier of the text starts with `pg_prepared_statement`.
     pub mentions_prepared_statements: bool,
+    /// Whether it may change the [`Dialect`](crate::sql::Dialect) that later texts are read by.
+    pub may_change_dialect: bool,
 }
 
 /// One statement of a text.
@@ -117,8 +119,6 @@ pub struct SetConfig {
     pub is_local: Arg,
     /// The call runs exactly once when the statement runs, and its value is its second argument.
     pub exactly_once: bool,
-    /// The column of the result, counted from 0, that is the value of the call. None unless [`Self::exactly_once`].
-    pub column: Option<u16>,
 }
 
 /// An argument of `set_config`.

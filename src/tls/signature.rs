@@ -31,6 +31,9 @@ pub(super) fn check_certificate(
     if certificate.signature_algorithm != certificate.tbs_certificate.signature {
         return Err(SignatureError::Invalid);
     }
+    if certificate.signature_value.unused_bits != 0 {
+        return Err(SignatureError::Invalid);
+    }
     let signature_algorithm = signature_algorithm(certificate.as_raw()).ok_or(SignatureError::Invalid)?;
     let candidates = algorithms
         .all

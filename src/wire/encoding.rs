@@ -190,8 +190,8 @@ impl ClientEncoding {
             Self::EucCn | Self::Big5 | Self::Gbk | Self::Uhc => 2,
             Self::MuleInternal => match first {
                 0x81..=0x8d => 2,
-                0x90..=0x99 | 0x9a | 0x9b => 3,
-                0x9c | 0x9d => 4,
+                0x90..=0x9b => 3,
+                0x9c..=0x9d => 4,
                 _ => 1,
             },
             _ => 1,

@@ -6,8 +6,8 @@
 //! The source of every layout is the PostgreSQL manual, "Frontend/Backend Protocol" › "Message Formats".
 //!
 //! The crate `pgwire` knows all messages, but its decoder owns every message it reads (a copy per field, a
-//! `String` per name). It is used where that costs nothing, in the handshake and in tests as a second opinion;
-//! the relay uses the views of this module.
+//! `String` per name) and refuses texts that are not UTF-8. The relay uses the views of this module, and tests ask
+//! `pgwire` for a second opinion on them.
 
 pub mod backend;
 pub mod encoding;

@@ -6,13 +6,16 @@
 mod front;
 mod refusals;
 mod server;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bemi::auth::{ChannelBindingPolicy, DEFAULT_MAX_SCRAM_ITERATIONS, Mode};
-use front::FrontOptions;
-use server::{Seen, TestServer, server};
+use bemi::auth::DEFAULT_MAX_SCRAM_ITERATIONS;
+use bemi::config::AuthMode;
+use front::{Front, FrontOptions};
+use server::{Seen, server};
 use tokio::sync::Semaphore;
 
 /// psql processes at a time.
@@ -130,26 +133,26 @@ struct Legs {
 }
 
 /// What psql must say, given what it says of a direct connection.
-fn expected(mode: Mode, legs: Legs, case: &Case, password: Option<&str>, direct: &Seen) -> Expected {
+fn expected(mode: AuthMode, legs: Legs, case: &Case, password: Option<&str>, direct: &Seen) -> Expected {
     let asked = case.asks != Asks::Nothing;
     match mode {
-        Mode::Passthrough
+        AuthMode::Passthrough
             if legs.client_tls && legs.upstream_tls && case.asks == Asks::Scram && password.is_some() =>
         {
             Expected::Error(
                 "FATAL:  SCRAM channel binding cannot pass through the proxy, which ends TLS here",
             )
         }
-        Mode::Password if asked && !legs.client_tls => {
+        AuthMode::Password if asked && !legs.client_tls => {
             Expected::Error("FATAL:  the proxy asks for passwords only over TLS")
         }
-        Mode::Scram if case.user == "trusted" && password.is_none() => {
+        AuthMode::Scram if case.user == "trusted" && password.is_none() => {
             Expected::Error("fe_sendauth: no password supplied")
         }
-        Mode::Scram if case.user == "trusted" && password != Some(case.password) => {
+        AuthMode::Scram if case.user == "trusted" && password != Some(case.password) => {
             Expected::Error("FATAL:  password authentication failed for user \"trusted\"")
         }
-        Mode::Passthrough | Mode::Password | Mode::Scram => Expected::AsDirect(direct.clone()),
+        AuthMode::Passthrough | AuthMode::Password | AuthMode::Scram => Expected::AsDirect(direct.clone()),
     }
 }
 
@@ -170,7 +173,7 @@ impl Expected {
 }
 
 /// One mode over the four combinations of legs; every user with the right, a wrong and no password.
-async fn compare(mode: Mode) {
+async fn compare(mode: AuthMode) {
     let server = server().await;
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     let mut runs = tokio::task::JoinSet::new();
@@ -180,14 +183,14 @@ async fn compare(mode: Mode) {
                 client_tls,
                 upstream_tls,
             };
-            let port = front::start(options(server, mode, upstream_tls), &server.certificates).await;
+            let front = Arc::new(Front::start(server, options(mode, upstream_tls)).await);
             for case in CASES {
                 for password in [Some(case.password), Some("wrong"), None] {
-                    let slots = slots.clone();
+                    let (slots, front) = (slots.clone(), front.clone());
                     runs.spawn(async move {
                         let _slot = slots.acquire_owned().await.unwrap();
                         let direct = server.direct(case.user, password, upstream_tls).await;
-                        let seen = server.psql(port, case.user, password, client_tls).await;
+                        let seen = server.psql(front.port(), case.user, password, client_tls).await;
                         expected(mode, legs, case, password, &direct)
                             .complaint(&seen)
                             .map(|complaint| format!("{} {password:?} {legs:?}\n{complaint}", case.user))
@@ -204,12 +207,11 @@ async fn compare(mode: Mode) {
     );
 }
 
-fn options(server: &TestServer, mode: Mode, upstream_tls: bool) -> FrontOptions {
+fn options(mode: AuthMode, upstream_tls: bool) -> FrontOptions {
     FrontOptions {
         mode,
-        server_port: server.port(),
         upstream_tls,
-        channel_binding: ChannelBindingPolicy::Prefer,
+        channel_binding: "prefer",
         max_scram_iterations: DEFAULT_MAX_SCRAM_ITERATIONS,
         users: users_file(),
     }
@@ -217,17 +219,17 @@ fn options(server: &TestServer, mode: Mode, upstream_tls: bool) -> FrontOptions 
 
 #[tokio::test]
 async fn in_passthrough_mode_psql_sees_what_the_server_says() {
-    compare(Mode::Passthrough).await;
+    compare(AuthMode::Passthrough).await;
 }
 
 #[tokio::test]
 async fn in_password_mode_psql_sees_what_the_server_says() {
-    compare(Mode::Password).await;
+    compare(AuthMode::Password).await;
 }
 
 #[tokio::test]
 async fn in_scram_mode_psql_sees_what_the_server_says() {
-    compare(Mode::Scram).await;
+    compare(AuthMode::Scram).await;
 }
 
 #[tokio::test]
@@ -273,14 +275,15 @@ async fn the_direct_logins_that_all_this_is_compared_with_are_of_every_kind() {
 #[tokio::test]
 async fn channel_binding_works_on_both_legs_at_once() {
     let server = server().await;
-    for mode in [Mode::Password, Mode::Scram] {
+    for mode in [AuthMode::Password, AuthMode::Scram] {
         let options = FrontOptions {
-            channel_binding: ChannelBindingPolicy::Require,
-            ..options(server, mode, true)
+            channel_binding: "require",
+            ..options(mode, true)
         };
-        let port = front::start(options, &server.certificates).await;
+        let front = Front::start(server, options).await;
+        let port = front.port();
         // In mode password psql is asked for cleartext, where libpq refuses to do without channel binding.
-        let client = if mode == Mode::Scram {
+        let client = if mode == AuthMode::Scram {
             "channel_binding=require"
         } else {
             "sslmode=require"
@@ -288,12 +291,12 @@ async fn channel_binding_works_on_both_legs_at_once() {
         let seen = server
             .psql_with(port, "scram", Some("pencil"), true, client)
             .await;
-        assert_eq!(seen.stdout, "scram logged in\n", "{mode}: {seen:?}");
+        assert_eq!(seen.stdout, "scram logged in\n", "{mode:?}: {seen:?}");
         // No way around it: md5 is not bound to anything.
         let seen = server.psql_with(port, "md5", Some("pencil"), true, client).await;
         assert!(
             seen.stderr.contains("channel binding is required upstream"),
-            "{mode}: {seen:?}"
+            "{mode:?}: {seen:?}"
         );
     }
 }
@@ -301,7 +304,8 @@ async fn channel_binding_works_on_both_legs_at_once() {
 #[tokio::test]
 async fn a_client_without_channel_binding_passes_through_two_tls_legs() {
     let server = server().await;
-    let port = front::start(options(server, Mode::Passthrough, true), &server.certificates).await;
+    let front = Front::start(server, options(AuthMode::Passthrough, true)).await;
+    let port = front.port();
     let seen = server
         .psql_with(port, "scram", Some("pencil"), true, "channel_binding=disable")
         .await;
@@ -320,9 +324,10 @@ async fn a_secret_copied_from_pg_authid_logs_in_upstream() {
     for (client_tls, upstream_tls) in [(false, false), (true, true)] {
         let options = FrontOptions {
             users: format!("\"scram\" \"{secret}\"\n\"md5\" \"{secret}\"\n\"unicode\" \"{secret}\"\n"),
-            ..options(server, Mode::Scram, upstream_tls)
+            ..options(AuthMode::Scram, upstream_tls)
         };
-        let port = front::start(options, &server.certificates).await;
+        let front = Front::start(server, options).await;
+        let port = front.port();
         let seen = server.psql(port, "scram", Some("pencil"), client_tls).await;
         assert_eq!(seen.stdout, "scram logged in\n", "{seen:?}");
         let wrong = server.psql(port, "scram", Some("wrong"), client_tls).await;
@@ -360,13 +365,27 @@ async fn a_server_with_many_iterations_is_served_up_to_the_limit() {
     ] {
         let options = FrontOptions {
             max_scram_iterations,
-            ..options(server, Mode::Password, false)
+            ..options(AuthMode::Password, false)
         };
-        let port = front::start(options, &server.certificates).await;
+        let front = Front::start(server, options).await;
+        let port = front.port();
         let seen = server.psql(port, "slow", Some("pencil"), true).await;
         assert!(
             seen.stdout.contains(said) || seen.stderr.contains(said),
             "{seen:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_unix_socket_is_as_private_as_tls() {
+    let server = server().await;
+    let front = Front::start(server, options(AuthMode::Password, false)).await;
+    let host = format!("host={} port={}", front.socket_directory(), front::SOCKET_PORT);
+    for (user, password) in [("scram", "pencil"), ("md5", "pencil"), ("clear", "pencil")] {
+        let seen = server
+            .psql_with(front.port(), user, Some(password), false, &host)
+            .await;
+        assert_eq!(seen.stdout, format!("{user} logged in\n"), "{seen:?}");
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bemi::auth::Mode;
+use bemi::config::AuthMode;
 use bemi::wire::frame::write_frame;
 use bemi::wire::response::{field, field_of};
 use bemi::wire::startup::{ssl_request, startup_packet};
@@ -15,7 +15,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::front;
+use crate::front::{Front, connector};
 use crate::server::{TestServer, server};
 
 /// Messages of the client, one after the other; `{nonce}` is what the server sent last.
@@ -205,11 +205,7 @@ async fn play(server: &TestServer, port: u16, tls: bool, user: &str, script: &[S
         stream.write_all(&ssl_request()).await?;
         assert_eq!(stream.read_u8().await?, b'S');
         let name = ServerName::try_from("127.0.0.1").unwrap();
-        stream = Box::new(
-            front::connector(&server.certificates)
-                .connect(name, stream)
-                .await?,
-        );
+        stream = Box::new(connector(&server.certificates).connect(name, stream).await?);
     }
     let parameters: [(&[u8], &[u8]); 2] = [(b"user", user.as_bytes()), (b"database", b"postgres")];
     let packet = startup_packet(PROTOCOL_3_0, parameters);
@@ -280,14 +276,14 @@ fn encode(message: &Sent, nonce: &str) -> Vec<u8> {
     bytes
 }
 
-async fn compare(mode: Mode, tls: bool, user: &str, scripts: Vec<Vec<Sent>>) {
+async fn compare(mode: AuthMode, tls: bool, user: &str, scripts: Vec<Vec<Sent>>) {
     let server = server().await;
-    let port = front::start(crate::options(server, mode, tls), &server.certificates).await;
+    let front = Front::start(server, crate::options(mode, tls)).await;
     let mut differences = Vec::new();
     let mut told = std::collections::BTreeSet::new();
     for script in scripts {
         let theirs = play(server, server.port(), tls, user, &script).await.unwrap();
-        let ours = play(server, port, tls, user, &script).await.unwrap();
+        let ours = play(server, front.port(), tls, user, &script).await.unwrap();
         if theirs != ours {
             differences.push(format!("{script:?}\nserver: {theirs}\nproxy:  {ours}"));
         }
@@ -304,7 +300,7 @@ async fn compare(mode: Mode, tls: bool, user: &str, scripts: Vec<Vec<Sent>>) {
 #[tokio::test]
 async fn broken_scram_messages_in_the_clear_are_refused_in_the_servers_words() {
     compare(
-        Mode::Scram,
+        AuthMode::Scram,
         false,
         "scram",
         [first_messages(false), last_messages(false)].concat(),
@@ -315,7 +311,7 @@ async fn broken_scram_messages_in_the_clear_are_refused_in_the_servers_words() {
 #[tokio::test]
 async fn broken_scram_messages_over_tls_are_refused_in_the_servers_words() {
     compare(
-        Mode::Scram,
+        AuthMode::Scram,
         true,
         "scram",
         [first_messages(true), last_messages(true)].concat(),
@@ -325,10 +321,10 @@ async fn broken_scram_messages_over_tls_are_refused_in_the_servers_words() {
 
 #[tokio::test]
 async fn broken_scram_messages_of_unknown_users_are_refused_in_the_servers_words() {
-    compare(Mode::Scram, false, "nobody", last_messages(false)).await;
+    compare(AuthMode::Scram, false, "nobody", last_messages(false)).await;
 }
 
 #[tokio::test]
 async fn broken_password_messages_are_refused_in_the_servers_words() {
-    compare(Mode::Password, true, "clear", password_messages()).await;
+    compare(AuthMode::Password, true, "clear", password_messages()).await;
 }

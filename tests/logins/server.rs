@@ -9,6 +9,8 @@ use bemi::tls::generate::{Generated, authority_and_server};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
+use crate::front::Files;
+
 const HBA: &str = "
 local all all trust
 host all postgres all trust
@@ -47,6 +49,8 @@ pub struct TestServer {
     cluster: Cluster,
     direct: Mutex<HashMap<Login, Arc<OnceCell<Seen>>>>,
     pub certificates: Generated,
+    /// The same, on disk.
+    pub files: Files,
 }
 
 /// What a user of psql sees.
@@ -83,8 +87,10 @@ impl TestServer {
             ..ClusterOptions::default()
         };
         let cluster = Cluster::start(&options).unwrap();
+        let files = Files::write(&certificates);
         Self {
             cluster,
+            files,
             direct: Mutex::default(),
             certificates,
         }

@@ -104,6 +104,11 @@ impl ClientExchange {
         format!("n=,r={}", self.client_nonce)
     }
 
+    /// Whether the exchange proves that both ends see the same TLS connection.
+    pub fn is_bound(&self) -> bool {
+        matches!(self.binding, Binding::ServerEndPoint(_))
+    }
+
     /// Whether the server's signature was checked, so that an AuthenticationOk may be believed.
     pub fn is_finished(&self) -> bool {
         matches!(self.state, State::Finished)
