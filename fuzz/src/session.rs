@@ -6,7 +6,7 @@ use bemi::config::{CommentReuse, Config, Pooler, SqlText};
 use bemi::context::Context;
 use bemi::session::edit::Edit;
 use bemi::session::{Client, Policy, Progress, Session, VerdictCache};
-use bemi::sql::Rules;
+use bemi::sql::cache::Limits;
 use bemi::wire::frame::write_frame;
 use bemi::wire::frontend::{self, Named};
 
@@ -97,7 +97,12 @@ pub struct Pump {
 
 impl Pump {
     pub fn new(policy: &Arc<Policy>, startup: Option<Arc<Context>>) -> Self {
-        let verdicts = VerdictCache::new(Rules::clone(&policy.rules), 16, 1 << 16);
+        let few = Limits {
+            entries: 2,
+            bytes: 1 << 16,
+            text_bytes: 128,
+        };
+        let verdicts = VerdictCache::new(policy.rules.clone(), few);
         Self {
             session: Session::new(Arc::clone(policy), Arc::new(verdicts), Client::default(), startup),
             client: Vec::new(),
