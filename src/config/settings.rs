@@ -309,7 +309,8 @@ pub struct Limits {
     pub statement_cache_entries: usize,
     /// `statement_cache_bytes`: their total length. Default 64 MiB.
     pub statement_cache_bytes: usize,
-    /// `max_pending_replies`: replies one connection may be waiting for before its client is read on. Default 65,536.
+    /// `max_pending_replies`: replies one connection may be waiting for before its client is read on. Default
+    /// 65,536, at least 4,096.
     pub max_pending_replies: usize,
     /// `buffer_bytes`: read at once from a socket; each connection has one such buffer per direction. Default 16 KiB.
     pub buffer_bytes: usize,

@@ -78,12 +78,13 @@ impl Session {
     pub(super) fn on_bind(&mut self, header: Header, edit: &mut Edit<'_>) -> Step {
         let rest = edit.rest();
         let is_whole = rest.len() >= header.frame_len;
-        let is_oversized = header.frame_len > self.policy.max_inspected_message_bytes;
-        let body = rest
-            .get(HEADER_LEN..header.frame_len.min(rest.len()))
-            .unwrap_or_default();
+        let limit = self.policy.max_inspected_message_bytes;
+        let is_oversized = header.frame_len > limit;
+        // Names beyond the limit are not looked for, whether or not they happen to be there already.
+        let end = header.frame_len.min(limit);
+        let body = rest.get(HEADER_LEN..end.min(rest.len())).unwrap_or_default();
         let Some(names) = BindNames::peek(body) else {
-            if is_whole || rest.len() > self.policy.max_inspected_message_bytes {
+            if rest.len() >= end {
                 self.sent(Reply::client(Kind::Bind));
                 return self.forward(header, edit);
             }

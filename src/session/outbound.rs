@@ -80,29 +80,28 @@ impl Session {
         ) {
             return;
         }
-        loop {
-            match self.replies.front().map(|reply| &reply.kind) {
-                Some(Kind::Notice(notice)) => notice.write(edit.insert()),
-                Some(Kind::EndOfCopy) => {}
-                _ => return,
-            }
+        while let Some(Kind::Notice(notice)) = self.replies.front().map(|reply| &reply.kind) {
+            notice.write(edit.insert());
             self.replies.pop();
         }
     }
 
     fn on_server_frame(&mut self, header: Header, edit: &mut Edit<'_>) -> Result<Fate, OutOfStep> {
         let whole = edit.rest().get(HEADER_LEN..header.frame_len);
-        let is_readable = header.frame_len <= self.policy.max_inspected_message_bytes;
+        let is_readable = header.frame_len <= self.policy.max_inspected_reply_bytes;
         match header.tag {
             tag::NOTIFICATION_RESPONSE
             | tag::AUTHENTICATION
             | tag::BACKEND_KEY_DATA
             | tag::NEGOTIATE_PROTOCOL_VERSION => Ok(Fate::Keep),
-            tag::NOTICE_RESPONSE if self.insertions().is_empty() || !is_readable => Ok(Fate::Keep),
+            tag::NOTICE_RESPONSE if self.insertions().is_empty() => Ok(Fate::Keep),
+            // How much of it is there already must not matter.
+            tag::PARAMETER_STATUS | tag::NOTICE_RESPONSE if !is_readable => Ok(Fate::Keep),
+            tag::ERROR_RESPONSE if !is_readable => Ok(self.on_long_error()),
+            tag::READY_FOR_QUERY if !is_readable => Err(OutOfStep { tag: header.tag }),
             tag::PARAMETER_STATUS | tag::NOTICE_RESPONSE | tag::READY_FOR_QUERY | tag::ERROR_RESPONSE => {
                 match whole {
-                    None if is_readable => Ok(Fate::NeedMore),
-                    None => Ok(self.on_long_error()),
+                    None => Ok(Fate::NeedMore),
                     Some(body) => self.on_control(header.tag, body, edit),
                 }
             }
@@ -539,7 +538,7 @@ fn answers(kind: &Kind, tag: u8) -> Option<Answer> {
             false,
         ),
         Kind::FunctionCall => (tag == tag::FUNCTION_CALL_RESPONSE, false),
-        Kind::Sync | Kind::EndOfCopy | Kind::Notice(_) => (false, false),
+        Kind::Sync | Kind::EndOfCopy(_) | Kind::Notice(_) => (false, false),
     };
     if whole {
         Some(Answer::Whole)
