@@ -142,8 +142,17 @@ impl Session {
 
     /// A message too long to look into passes untouched; who has context in force is told that it was not used.
     fn on_oversized(&mut self, header: Header, edit: &mut Edit<'_>) -> Step {
+        let limit = self.policy.max_inspected_message_bytes;
+        let body = edit
+            .rest()
+            .get(HEADER_LEN..limit.min(edit.rest().len()))
+            .unwrap_or_default();
+        let name = match frontend::Parse::peek_name(body) {
+            None if header.tag == tag::PARSE && edit.rest().len() < limit => return Step::NeedMore,
+            // A name that does not end within the limit is none that anybody will use again.
+            name => name.unwrap_or_default(),
+        };
         if matches!(header.tag, tag::QUERY | tag::PARSE) && self.has_context() {
-            let limit = self.policy.max_inspected_message_bytes;
             let message = format!(
                 "statement of {} bytes was not looked into: its writes carry no context",
                 header.frame_len
@@ -156,8 +165,7 @@ impl Session {
         let (kind, outcome) = match header.tag {
             tag::QUERY => (Kind::Query(None), None),
             tag::PARSE => {
-                // Its name cannot be known before all of it is there; the unnamed one is what drivers use for such.
-                self.statements.send(b"", None);
+                self.statements.send(name, None);
                 (Kind::Parse, Some(Outcome::Statement))
             }
             tag::EXECUTE => (Kind::Execute, None),
