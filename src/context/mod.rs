@@ -18,5 +18,5 @@ mod timeline;
 pub use json::write_string as write_json_string;
 pub use object::{Context, Entries, InvalidContext};
 pub use settings::{Scope, Settings};
-pub use startup::startup_value;
+pub use startup::{startup_value, without_startup_value};
 pub use timeline::{Effect, Message, Timeline, Value};

@@ -1,5 +1,8 @@
 //! The context that a startup packet sets: `bemi.context`, or `options=-c bemi.context=...`.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 use crate::sql::VARIABLE;
 use crate::wire::startup::StartupMessage;
 
@@ -19,13 +22,48 @@ pub fn startup_value(message: &StartupMessage<'_>) -> Option<Vec<u8>> {
     }
 }
 
-/// Reads `-c name=value`, `-cname=value` and `--name=value`, the last one counts (`process_postgres_switches`).
+/// The parameters without any that set the context: for a pooler, which refuses what it does not know.
+///
+/// PgBouncer refuses `options` altogether before 1.20, and settings in it that it does not track after that: what is
+/// left of `options` goes on byte for byte, and an empty rest goes away.
+pub fn without_startup_value<'a>(message: &StartupMessage<'a>) -> Vec<(&'a [u8], Cow<'a, [u8]>)> {
+    let kept = |&(name, value): &(&'a [u8], &'a [u8])| {
+        if name.eq_ignore_ascii_case(VARIABLE.as_bytes()) {
+            return None;
+        }
+        if name != b"options" {
+            return Some((name, Cow::Borrowed(value)));
+        }
+        let rest = options_without_context(value);
+        (value.is_empty() || !rest.trim_ascii().is_empty()).then_some((name, rest))
+    };
+    message.parameters.iter().filter_map(kept).collect()
+}
+
+/// The last of several counts (`process_postgres_switches`).
 fn from_options(options: &[u8]) -> Option<Vec<u8>> {
-    let mut found = None;
+    assignments(options).pop().map(|(_, value)| value)
+}
+
+fn options_without_context(options: &[u8]) -> Cow<'_, [u8]> {
+    let mut rest = Cow::Borrowed(options);
+    for (place, _) in assignments(options).into_iter().rev() {
+        rest.to_mut().drain(place);
+    }
+    rest
+}
+
+/// Where `bemi.context` is set in `-c name=value`, `-cname=value` and `--name=value`, and to what.
+fn assignments(options: &[u8]) -> Vec<(Range<usize>, Vec<u8>)> {
+    let mut found = Vec::new();
     let mut words = split(options).into_iter();
-    while let Some(word) = words.next() {
+    while let Some((mut place, word)) = words.next() {
         let assignment = match word.as_slice() {
-            b"-c" => words.next().unwrap_or_default(),
+            b"-c" => {
+                let (argument, word) = words.next().unwrap_or_default();
+                place.end = place.end.max(argument.end);
+                word
+            }
             [b'-', b'c', rest @ ..] | [b'-', b'-', rest @ ..] => rest.to_vec(),
             _ => continue,
         };
@@ -37,25 +75,36 @@ fn from_options(options: &[u8]) -> Option<Vec<u8>> {
             .map(|b| if *b == b'-' { b'_' } else { *b })
             .collect();
         if name.eq_ignore_ascii_case(VARIABLE.as_bytes()) {
-            found = Some(assignment[equals + 1..].to_vec());
+            found.push((place, assignment[equals + 1..].to_vec()));
         }
     }
     found
 }
 
-/// Splits at white space; a backslash takes the next byte literally (`pg_split_opts` in `postinit.c`).
-fn split(options: &[u8]) -> Vec<Vec<u8>> {
-    let mut words = Vec::new();
-    let mut word: Option<Vec<u8>> = None;
-    let mut bytes = options.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => words.extend(word.take()),
-            b'\\' => word.get_or_insert_default().extend(bytes.next()),
-            other => word.get_or_insert_default().push(*other),
+/// Splits at white space; a backslash takes the next byte literally (`pg_split_opts` in `postinit.c`). Each word
+/// comes with its place.
+fn split(options: &[u8]) -> Vec<(Range<usize>, Vec<u8>)> {
+    let mut words: Vec<(Range<usize>, Vec<u8>)> = Vec::new();
+    let mut in_word = false;
+    let mut bytes = options.iter().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        if matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c) {
+            in_word = false;
+            continue;
+        }
+        if !in_word {
+            words.push((at..at, Vec::new()));
+            in_word = true;
+        }
+        let (at, byte) = match byte {
+            b'\\' => bytes.next().map_or((at, None), |(at, byte)| (at, Some(byte))),
+            other => (at, Some(other)),
+        };
+        if let Some((place, word)) = words.last_mut() {
+            place.end = at + 1;
+            word.extend(byte);
         }
     }
-    words.extend(word);
     words
 }
 
@@ -102,5 +151,41 @@ mod tests {
     fn a_parameter_of_its_own_is_stronger_than_options() {
         let parameters = [("bemi.context", "{}"), ("options", r#"-c bemi.context={"a":1}"#)];
         assert_eq!(value(&parameters).as_deref(), Some("{}"));
+    }
+
+    fn rest(parameters: &[(&'static str, &'static str)]) -> Vec<(String, String)> {
+        let parameters = parameters.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes()));
+        let message = StartupMessage {
+            version: 3 << 16,
+            parameters: parameters.collect(),
+        };
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+        without_startup_value(&message)
+            .iter()
+            .map(|(name, value)| (text(name), text(value)))
+            .collect()
+    }
+
+    #[test]
+    fn only_the_context_is_taken_out_of_the_parameters() {
+        let user = ("user", "bob");
+        let kept = |options: &'static str| rest(&[user, ("BEMI.context", "{}"), ("options", options)]);
+        let only_user = vec![("user".to_owned(), "bob".to_owned())];
+        for nothing_else in [
+            "-c bemi.context={}",
+            " --bemi.context={}  -cbemi.context=\\ ",
+            "-c bemi.context=",
+        ] {
+            assert_eq!(kept(nothing_else), only_user, "{nothing_else}");
+        }
+        for (options, left) in [
+            ("", ""),
+            (r"-c a=\ b", r"-c a=\ b"),
+            (r"-c a=\ b  -c bemi.context={\ } -d 5", r"-c a=\ b   -d 5"),
+            ("-c bemi.contextual=1", "-c bemi.contextual=1"),
+        ] {
+            let expected = ("options".to_owned(), left.to_owned());
+            assert_eq!(kept(options).last(), Some(&expected), "{options}");
+        }
     }
 }

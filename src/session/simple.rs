@@ -110,8 +110,8 @@ impl Session {
                 .or_else(|| self.outcome_of(verdict, index));
             self.count_on(outcome.as_ref());
             rewrite.slot(Owner::Client, outcome);
-            if let Some(Assignment::Ask(scope)) = verdict.assignment(index) {
-                let outcome = probed(*scope);
+            if let Some(Assignment::Ask(question)) = verdict.assignment(index) {
+                let outcome = probed(*question);
                 self.count_on(Some(&outcome));
                 rewrite.put_behind(
                     statement.range.end,

@@ -19,7 +19,10 @@
 // Every test binary compiles all of this and uses some of it.
 #![allow(dead_code)]
 
+pub mod pgbouncer;
+pub mod program;
 pub mod proxy;
+pub mod raw;
 pub mod wal;
 
 use std::sync::OnceLock;

@@ -1,0 +1,440 @@
+//! psql cannot tell the proxy from the server: what it prints is the same, byte for byte.
+//!
+//! Each script runs four times, on a fresh database each time: directly and through the proxy, without and with a
+//! context in PGOPTIONS. The write-ahead log must hold the same changes, and a context exactly where there was one.
+
+mod support;
+
+use std::process::Output;
+
+use bemi::demo::cluster::Cluster;
+use serde_json::Value as Json;
+use support::wal::{Item, Transaction, WalReader};
+use support::{program, proxy};
+
+const CONTEXT: &str = r#"{"user_id":187234}"#;
+
+const TABLES: &str = "
+    CREATE TABLE todo (id int PRIMARY KEY, task text, done boolean DEFAULT false);
+    CREATE TABLE other (id serial PRIMARY KEY, note text NOT NULL);
+    INSERT INTO todo SELECT n, 'task ' || n FROM generate_series(1, 5) AS n;";
+
+/// What one run left: its output, and the log.
+struct Run {
+    output: Output,
+    transactions: Vec<Transaction>,
+}
+
+impl Run {
+    /// Standard output and standard error, without what differs from run to run.
+    fn printed(&self) -> String {
+        let printed = format!(
+            "{}\n=== stderr\n{}\n=== {}",
+            program::text(&self.output.stdout),
+            program::text(&self.output.stderr),
+            self.output.status
+        );
+        without_numbers_behind(&["PID ", "\"wal_"], &printed)
+    }
+
+    /// The changes, transaction by transaction.
+    fn changes(&self) -> Vec<Vec<String>> {
+        let outline = |transaction: &Transaction| {
+            let changes = transaction.items.iter().filter(|item| item.is_change());
+            changes.map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let transactions = self.transactions.iter().map(outline);
+        transactions.filter(|changes| !changes.is_empty()).collect()
+    }
+
+    fn messages(&self) -> Vec<&Item> {
+        let items = self
+            .transactions
+            .iter()
+            .flat_map(|transaction| &transaction.items);
+        items.filter(|item| !item.is_change()).collect()
+    }
+}
+
+/// "received from server process with PID 1234."; the publication of the table, which is the test's own.
+fn without_numbers_behind(markers: &[&str], printed: &str) -> String {
+    let mut out = printed.to_owned();
+    for marker in markers {
+        let mut parts = out.split(marker);
+        let mut kept = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            kept.push_str(marker);
+            kept.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit()));
+        }
+        out = kept;
+    }
+    out
+}
+
+/// Asserts that two texts are equal, and shows only where they part.
+fn assert_same_text(direct: &str, proxied: &str, context: Option<&str>) {
+    let mut lines = direct.lines().zip(proxied.lines()).enumerate();
+    if let Some((number, (direct, proxied))) = lines.find(|(_, (direct, proxied))| direct != proxied) {
+        panic!("line {number} differs, context {context:?}\ndirect:  {direct}\nproxied: {proxied}");
+    }
+    assert_eq!(
+        direct.len(),
+        proxied.len(),
+        "one ends before the other, context {context:?}"
+    );
+}
+
+async fn run(cluster: &Cluster, port: u16, context: Option<&str>, arguments: &[&str], script: &str) -> Run {
+    let database = support::database(cluster).await;
+    let direct = support::connect(cluster.port(), &database).await;
+    direct.batch_execute(TABLES).await.expect("tables");
+    let wal = WalReader::create(cluster, &database).await;
+    let mut psql = program::libpq(cluster, "psql", port, &database);
+    psql.args(["--no-psqlrc", "--set=ON_ERROR_STOP=0", "--echo-errors"])
+        .args(arguments);
+    if let Some(context) = context {
+        psql.env("PGOPTIONS", program::option("bemi.context", context));
+    }
+    let output = program::run_with_input(psql, script).await;
+    let transactions = wal.transactions().await;
+    wal.close().await;
+    Run { output, transactions }
+}
+
+/// Runs a script all four ways; returns what it printed directly.
+async fn same_with(arguments: &[&str], script: &str) -> String {
+    let cluster = support::cluster();
+    let proxy = proxy::start(cluster).await;
+    let mut first = None;
+    for context in [None, Some(CONTEXT)] {
+        let direct = run(cluster, cluster.port(), context, arguments, script).await;
+        let proxied = run(cluster, proxy.port(), context, arguments, script).await;
+        assert_same_text(&direct.printed(), &proxied.printed(), context);
+        assert_eq!(direct.changes(), proxied.changes(), "context: {context:?}");
+        assert_eq!(direct.messages(), Vec::<&Item>::new());
+        match context {
+            None => assert_eq!(proxied.messages(), Vec::<&Item>::new()),
+            Some(_) => assert_contexts(&proxied),
+        }
+        first.get_or_insert(direct);
+    }
+    first.expect("it ran").printed()
+}
+
+async fn same(script: &str) -> String {
+    same_with(&[], script).await
+}
+
+fn assert_contexts(run: &Run) {
+    for transaction in &run.transactions {
+        for context in transaction.contexts() {
+            let context = context.unwrap_or_else(|| panic!("a change without context: {transaction:#?}"));
+            assert_eq!(context.get("user_id"), Some(&Json::from(187_234)), "{context}");
+            assert!(context.get("SQL").is_some_and(Json::is_string), "{context}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_kind_of_statement_prints_the_same() {
+    let printed = same(
+        "INSERT INTO todo VALUES (10, 'ten') RETURNING id, task;
+         INSERT INTO todo VALUES (11, E'quoted '' \\\\ $1 ; semicolon') RETURNING *;
+         UPDATE todo SET done = true WHERE id < 3 RETURNING id;
+         DELETE FROM todo WHERE id = 3;
+         MERGE INTO todo USING (VALUES (4, 'four'), (40, 'forty')) AS new (id, task) ON todo.id = new.id
+             WHEN MATCHED THEN UPDATE SET task = new.task WHEN NOT MATCHED THEN INSERT VALUES (new.id, new.task);
+         WITH gone AS (DELETE FROM todo WHERE id = 5 RETURNING *) SELECT * FROM gone;
+         EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) UPDATE todo SET done = false;
+         EXPLAIN (COSTS off) UPDATE todo SET done = false;
+         CREATE TABLE copied AS SELECT * FROM todo;
+         SELECT * INTO copied_again FROM todo;
+         CREATE TABLE IF NOT EXISTS copied AS SELECT * FROM todo;
+         TRUNCATE other;
+         PREPARE put (int, text) AS INSERT INTO todo VALUES ($1, $2) RETURNING task;
+         EXECUTE put(50, 'fifty');
+         EXECUTE put(50, 'fifty');
+         DEALLOCATE put;
+         EXECUTE put(51, 'fifty one');
+         VACUUM todo;
+         CREATE INDEX CONCURRENTLY ON todo (task);
+         SELECT count(*) FROM todo;
+         SELECT 1 AS one \\; SELECT 2 AS two \\; INSERT INTO other (note) VALUES ('x') RETURNING note;
+         ;;
+         TABLE todo ORDER BY id;
+         \\d todo
+         \\dt
+         SELECT name, statement FROM pg_prepared_statements;",
+    )
+    .await;
+    for expected in ["INSERT 0 1", "UPDATE 2", "SELECT 6", "TRUNCATE TABLE", "VACUUM"] {
+        assert!(printed.contains(expected), "no {expected} in:\n{printed}");
+    }
+}
+
+#[tokio::test]
+async fn errors_point_to_the_same_place() {
+    let printed = same(
+        "INSERT INTO todo VALUES (10, 'ten', nonsense);
+         SELECT 1 \\; INSERT INTO todo VALUES (10, 'é €'), (11, mistake) \\; SELECT 2;
+         INSERT INTO todo
+             VALUES (10, 'several lines'),
+                    (11, wrong_here);
+         /* comment */ UPDATE todo SET nowhere = 1;
+         DELETE FROM nowhere;
+         INSERT INTO todo VALUES (1, 'duplicate');
+         INSERT INTO todo VALUES (1, 'over two lines
+         ', mistake);
+         INSERT INTO;
+         SELECT * FRM todo;
+         INSERT INTO other (note) VALUES ('one') \\; INSERT INTO other (note) VALUES (NULL);
+         INSERT INTO other (note) VALUES ('one') \\; INSERT INTO other (note) SELECT 1/0 \\; SELECT 'not reached';
+         \\errverbose
+         \\set VERBOSITY verbose
+         UPDATE todo SET done = 'maybe';
+         \\set VERBOSITY sqlstate
+         UPDATE todo SET done = 'maybe';
+         \\set VERBOSITY terse
+         INSERT INTO todo VALUES (12, nonsense);
+         SELECT id, task FROM todo ORDER BY id;",
+    )
+    .await;
+    for line in [
+        "LINE 1: INSERT INTO todo VALUES (10, 'ten', nonsense);\n                                            ^",
+        "LINE 3:                     (11, wrong_here);\n                                 ^",
+    ] {
+        assert!(printed.contains(line), "no {line} in:\n{printed}");
+    }
+}
+
+#[tokio::test]
+async fn errors_in_functions_and_notices_keep_their_context() {
+    same(
+        "CREATE FUNCTION warned() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN RAISE NOTICE 'row %', NEW.id; RETURN NEW; END $$;
+         CREATE TRIGGER warned BEFORE INSERT ON todo FOR EACH ROW EXECUTE FUNCTION warned();
+         INSERT INTO todo VALUES (10, 'a'), (11, 'b');
+         CREATE FUNCTION failing() RETURNS int LANGUAGE plpgsql AS $$
+         BEGIN EXECUTE 'SELECT nonsense FROM todo'; RETURN 1; END $$;
+         INSERT INTO todo VALUES (failing());
+         SELECT 1 \\; INSERT INTO todo VALUES (failing());
+         CREATE FUNCTION broken() RETURNS int LANGUAGE sql AS 'SELECT mistake';
+         INSERT INTO todo VALUES (12) \\; CREATE FUNCTION broken() RETURNS int LANGUAGE sql AS 'SELECT mistake';
+         DO $$ BEGIN RAISE WARNING 'from a block'; END $$;
+         DROP TABLE IF EXISTS never_there;
+         INSERT INTO todo VALUES (13) \\; DROP TABLE IF EXISTS never_there;
+         CREATE TABLE other_names (abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz int);
+         ROLLBACK;
+         BEGIN; BEGIN; COMMIT; COMMIT;",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn copy_in_and_out_prints_and_writes_the_same() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("todo.csv");
+    let file = file.to_str().expect("UTF-8");
+    let printed = same(&format!(
+        "COPY todo (id, task) FROM STDIN;
+10\tten
+11\televen \\\\ back
+12\t\\N
+\\.
+COPY todo (id, task) FROM STDIN WITH (FORMAT csv);
+13,\"with, comma\"
+\\.
+COPY todo (id, task) FROM STDIN;
+14\tfine
+oops\tnot a number
+15\tnever
+\\.
+COPY todo FROM STDIN \\; INSERT INTO todo VALUES (21, 'behind a copy');
+20\tin a text\tt
+\\.
+INSERT INTO todo VALUES (22, 'ahead') \\; COPY todo (id) FROM STDIN;
+23
+\\.
+COPY nowhere FROM STDIN;
+\\.
+COPY todo TO STDOUT;
+COPY (SELECT task FROM todo WHERE id < 3) TO STDOUT WITH (FORMAT csv, HEADER);
+\\copy (SELECT * FROM todo ORDER BY id) TO '{file}' WITH (FORMAT csv)
+DELETE FROM todo;
+\\copy todo FROM '{file}' WITH (FORMAT csv)
+\\copy todo FROM '/nowhere/to/be/found'
+\\copy todo (id) FROM PROGRAM 'seq 1000 3000'
+\\copy todo (id) FROM STDIN
+30
+31
+\\.
+BEGIN;
+COPY todo (id) FROM STDIN;
+40
+\\.
+COPY todo (id) FROM STDIN;
+1000
+\\.
+COMMIT;
+SELECT count(*), sum(id) FROM todo;
+"
+    ))
+    .await;
+    assert!(printed.contains("COPY 2001"), "{printed}");
+    assert!(
+        printed.contains("CONTEXT:  COPY todo, line 2, column id"),
+        "{printed}"
+    );
+}
+
+#[tokio::test]
+async fn psql_variables_and_meta_commands_work_the_same() {
+    same(
+        "SELECT id, task FROM todo \\gdesc
+         INSERT INTO todo VALUES (20, 'x') RETURNING id, done \\gdesc
+         INSERT INTO todo VALUES (20, 'x') RETURNING id AS new_id, done \\gset
+         \\echo :new_id :done :ROW_COUNT :SQLSTATE :ERROR
+         INSERT INTO todo VALUES (20, 'x');
+         \\echo :ERROR :SQLSTATE :LAST_ERROR_MESSAGE
+         SELECT format('INSERT INTO todo VALUES (%s, %L)', n, 'gexec') FROM generate_series(30, 32) AS n \\gexec
+         INSERT INTO todo VALUES ($1, $2) RETURNING id \\bind 40 bound \\g
+         INSERT INTO todo VALUES ($1, $2) \\bind 1 duplicate \\g
+         SELECT id, done, task FROM todo WHERE id < 3 ORDER BY id \\crosstabview
+         UPDATE todo SET done = true WHERE id = 1 RETURNING * \\gx
+         \\set FETCH_COUNT 7
+         SELECT * FROM generate_series(1, 50) AS n;
+         INSERT INTO todo SELECT n FROM generate_series(100, 130) AS n RETURNING id;
+         SELECT 1/(n - 20) FROM generate_series(1, 50) AS n;
+         \\unset FETCH_COUNT
+         \\set SHOW_ALL_RESULTS off
+         SELECT 1 \\; UPDATE todo SET done = false WHERE id = 1 RETURNING id \\; SELECT 3;
+         \\set SINGLESTEP off
+         SHOW bemi.context;
+         \\encoding LATIN1
+         INSERT INTO todo VALUES (60, 'latin') \\; INSERT INTO todo VALUES (61, nonsense);
+         \\encoding UTF8
+         SELECT pg_advisory_lock(1);
+         \\l nowhere
+         \\df nowhere
+         \\watch_nothing",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn transactions_and_savepoints_of_psql_work_the_same() {
+    same(
+        "\\set ON_ERROR_ROLLBACK on
+         BEGIN;
+         INSERT INTO todo VALUES (10, 'kept');
+         INSERT INTO todo VALUES (1, 'refused');
+         INSERT INTO todo VALUES (11, 'kept as well');
+         SAVEPOINT mine;
+         INSERT INTO todo VALUES (12, 'undone');
+         ROLLBACK TO mine;
+         INSERT INTO todo VALUES (13, 'kept');
+         COMMIT;
+         \\set ON_ERROR_ROLLBACK off
+         BEGIN;
+         INSERT INTO todo VALUES (14, 'lost');
+         INSERT INTO todo VALUES (1, 'refused');
+         INSERT INTO todo VALUES (15, 'ignored');
+         SELECT 1 \\; INSERT INTO todo VALUES (15, 'ignored');
+         COMMIT;
+         \\set AUTOCOMMIT off
+         INSERT INTO todo VALUES (16, 'in a block that psql began');
+         COMMIT;
+         INSERT INTO todo VALUES (17, 'undone');
+         ROLLBACK;
+         \\set AUTOCOMMIT on
+         BEGIN; INSERT INTO todo VALUES (18, 'a'); COMMIT AND CHAIN; INSERT INTO todo VALUES (19, 'b'); ROLLBACK;
+         INSERT INTO todo VALUES (24, 'x') \\; COMMIT \\; INSERT INTO todo VALUES (25, 'y') \\; ROLLBACK;
+         BEGIN \\; INSERT INTO todo VALUES (26, 'z') \\; COMMIT \\; INSERT INTO todo VALUES (27, 'w');
+         BEGIN; CALL nowhere(); END;
+         BEGIN; INSERT INTO todo VALUES (28, 'v'); PREPARE TRANSACTION 'two';
+         ROLLBACK PREPARED 'two';
+         BEGIN READ ONLY; INSERT INTO todo VALUES (29, 'u'); COMMIT;
+         SELECT * FROM todo ORDER BY id;",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn several_statements_in_one_command_and_a_single_transaction_work_the_same() {
+    let commands = [
+        "--command=INSERT INTO todo VALUES (10, 'a'); UPDATE todo SET done = true WHERE id = 10; SELECT * FROM todo",
+        "--command=INSERT INTO todo VALUES (11, 'b'); INSERT INTO todo VALUES (1, 'é'); SELECT 'not reached'",
+        "--command=SELECT 1; INSERT INTO todo VALUES (12, nonsense)",
+        "--command=\\d other",
+        "--command=TABLE todo",
+    ];
+    same_with(&commands, "").await;
+    let mut single = vec!["--single-transaction"];
+    single.extend(commands);
+    same_with(&single, "").await;
+    let mut stopping = vec!["--single-transaction", "--set=ON_ERROR_STOP=1"];
+    stopping.extend(commands);
+    let printed = same_with(&stopping, "").await;
+    assert!(!printed.contains("Table \"public.other\""), "{printed}");
+}
+
+#[tokio::test]
+async fn large_results_and_unaligned_output_are_the_same() {
+    let printed = same_with(
+        &["--no-align", "--tuples-only"],
+        "SELECT n, repeat('x', n % 300) FROM generate_series(1, 60000) AS n;
+         INSERT INTO todo SELECT n, repeat('y', 500) FROM generate_series(100, 3000) AS n RETURNING id, task;
+         SELECT repeat('z', 3000000);",
+    )
+    .await;
+    assert!(printed.len() > 10_000_000);
+}
+
+#[tokio::test]
+async fn notifications_and_large_objects_pass() {
+    let printed = same(
+        "LISTEN todo_changed;
+         INSERT INTO todo VALUES (10, 'a') \\; NOTIFY todo_changed, 'one';
+         BEGIN; NOTIFY todo_changed, 'two'; INSERT INTO todo VALUES (11, 'b'); COMMIT;
+         SELECT pg_notify('todo_changed', 'three');
+         UNLISTEN *;
+         NOTIFY todo_changed, 'unheard';
+         \\set QUIET on
+         \\lo_import /etc/passwd
+         SELECT length(lo_get(:LASTOID)) > 0 AS has_content;
+         \\lo_unlink :LASTOID
+         \\lo_unlink 1
+         INSERT INTO todo VALUES (12, 'c');",
+    )
+    .await;
+    assert_eq!(
+        printed
+            .matches("Asynchronous notification \"todo_changed\" with payload")
+            .count(),
+        3
+    );
+}
+
+#[tokio::test]
+async fn texts_that_are_hard_to_split_print_the_same() {
+    same(
+        "INSERT INTO todo VALUES (10, $x$ ; ' -- $x$) \\; SELECT 2;
+         INSERT INTO todo VALUES (11, /* ; /* nested */ ' */ 'x') \\; SELECT 2; -- ; '
+         INSERT INTO todo VALUES (12, U&'d\\0061t\\+000061') \\; SELECT E'\\';' AS e;
+         CREATE FUNCTION add_todo(id int) RETURNS void LANGUAGE sql
+             BEGIN ATOMIC INSERT INTO todo VALUES (id); INSERT INTO other (note) VALUES ('atomic'); END;
+         CREATE RULE logged AS ON DELETE TO todo DO ALSO (INSERT INTO other (note) VALUES ('rule'); SELECT 1 AS ruled);
+         DELETE FROM todo WHERE id = 1;
+         INSERT INTO todo VALUES (13, 'x') \\; CREATE VIEW seen AS SELECT * FROM todo \\; TABLE seen ORDER BY id;
+         UPDATE seen SET task = 'through a view' WHERE id = 2;
+         SET standard_conforming_strings = off;
+         INSERT INTO todo VALUES (14, 'back\\'slash;') \\; SELECT 'a\\\\b';
+         RESET standard_conforming_strings;
+         INSERT INTO \"todo\" (\"id\") VALUES (15);
+         insert into Todo values (16, 'x'), (17, 'y') on conflict do nothing;
+         INSERT INTO todo VALUES (16, 'x') ON CONFLICT (id) DO UPDATE SET task = excluded.task RETURNING *;
+         SELECT id, task FROM todo ORDER BY id;
+         SELECT note FROM other ORDER BY id;",
+    )
+    .await;
+}
