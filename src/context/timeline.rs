@@ -129,7 +129,8 @@ impl Timeline {
                     self.status = TransactionStatus::InBlock;
                 }
             }
-            Effect::Commit { chain } => self.end_transaction(true, *chain),
+            // A failed transaction can only be rolled back.
+            Effect::Commit { chain } => self.end_transaction(!self.in_failed_transaction(), *chain),
             Effect::Rollback { chain } => self.end_transaction(false, *chain),
             Effect::Savepoint(name) => {
                 self.savepoints.push(Savepoint {
@@ -277,6 +278,14 @@ mod tests {
         timeline.end_of_group(TransactionStatus::Idle, true);
         assert_eq!(timeline.value(), &Value::Known(None));
         assert!(timeline.is_settled());
+    }
+
+    #[test]
+    fn commit_in_a_failed_transaction_rolls_back() {
+        let mut timeline = after(&[Effect::Begin, set(Scope::Session, r#"{"a":1}"#)]);
+        timeline.end_of_group(TransactionStatus::Failed, true);
+        timeline.apply(&Effect::Commit { chain: false });
+        assert_eq!(timeline.value(), &Value::Known(None));
     }
 
     #[test]
