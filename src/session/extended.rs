@@ -206,7 +206,7 @@ impl Session {
         let is_prepared = match self.reserved {
             Reserved::Ready => true,
             Reserved::Sent { group } => group == self.group,
-            Reserved::Absent => false,
+            Reserved::Absent | Reserved::Unsure => false,
         };
         if !is_prepared {
             ours::write_prepare(out);

@@ -204,9 +204,16 @@ impl Session {
             self.sent(Reply {
                 owner: Owner::Housekeeping,
                 kind: Kind::Close,
-                outcome: None,
+                outcome: Some(Outcome::Hidden),
             });
-            self.reserved = Reserved::Absent;
+            self.reserved = Reserved::Unsure;
+        }
+    }
+
+    /// Something that will remove the reserved statement, if it succeeds, was sent.
+    fn doubt_reserved(&mut self) {
+        if self.reserved != Reserved::Absent {
+            self.reserved = Reserved::Unsure;
         }
     }
 
@@ -224,11 +231,11 @@ impl Session {
             Sql::RollbackTo(name) => Effect::RollbackTo(name.as_str().into()),
             Sql::ResetAll => Effect::Reset(Scope::Session),
             Sql::DiscardAll => {
-                self.reserved = Reserved::Absent;
+                self.doubt_reserved();
                 return Some(Outcome::DiscardAll);
             }
             Sql::Deallocate { name: None } => {
-                self.reserved = Reserved::Absent;
+                self.doubt_reserved();
                 return Some(Outcome::DeallocateAll);
             }
             Sql::Deallocate { name: Some(name) } => return Some(define(&mut self.statements, name, None)),

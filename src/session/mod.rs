@@ -105,8 +105,10 @@ pub struct Counters {
 /// The state of the reserved prepared statement on the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reserved {
-    /// Not there, or not known to be.
+    /// Not there.
     Absent,
+    /// There or not: what removes it was sent, and may fail or be skipped.
+    Unsure,
     /// Its Parse was sent in this group: if that fails, what follows in the group is skipped as well.
     Sent { group: u64 },
     /// Its ParseComplete came.

@@ -322,8 +322,13 @@ impl Session {
             None => {}
             Some(Outcome::Statement) => self.statements.confirm(),
             Some(Outcome::Portal) => self.portals.confirm(),
-            Some(Outcome::DeallocateAll) => self.statements.forget(true),
+            Some(Outcome::Hidden) => self.reserved_is_gone(),
+            Some(Outcome::DeallocateAll) => {
+                self.reserved_is_gone();
+                self.statements.forget(true);
+            }
             Some(Outcome::DiscardAll) => {
+                self.reserved_is_gone();
                 self.statements.forget(true);
                 self.portals.forget(false);
                 self.confirm_effect(&Effect::Reset(Scope::Session));
@@ -349,6 +354,13 @@ impl Session {
         }
         if self.replies.is_empty() {
             self.ahead = None;
+        }
+    }
+
+    /// Removed for sure, unless it was prepared again since that was sent.
+    fn reserved_is_gone(&mut self) {
+        if self.reserved == Reserved::Unsure {
+            self.reserved = Reserved::Absent;
         }
     }
 

@@ -41,6 +41,8 @@ pub enum Outcome {
     DiscardAll,
     /// Our own statement is prepared, by a Parse sent in this group.
     Prepared { group: u64 },
+    /// Our own statement is closed.
+    Hidden,
     /// The setting may have been set, to the value found afterwards; `scope` says for how long, if it was.
     MaybeSet { scope: Option<Scope>, found: Value },
 }
@@ -54,7 +56,7 @@ impl Outcome {
             Self::Timeline(effect) => Some(effect),
             Self::DiscardAll => Some(&DISCARD_ALL),
             Self::MaybeSet { .. } => Some(&UNKNOWN),
-            Self::Statement | Self::Portal | Self::DeallocateAll | Self::Prepared { .. } => None,
+            Self::Statement | Self::Portal | Self::DeallocateAll | Self::Prepared { .. } | Self::Hidden => None,
         }
     }
 }
