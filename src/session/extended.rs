@@ -32,7 +32,8 @@ impl Session {
                     group: self.group,
                     was_executed: false.into(),
                 };
-                self.statements.send(parse.statement, Some(Arc::new(prepared)));
+                self.statements
+                    .send(parse.statement, Some(Arc::new(prepared)), self.group);
                 Some(Outcome::Statement)
             }
             Err(_) => None,
@@ -89,6 +90,9 @@ impl Session {
             }
             return Step::NeedMore;
         };
+        if self.statements.is_uncertain(names.statement, self.group) {
+            return Step::Wait;
+        }
         let prepared = self.statements.get(names.statement).map(Arc::clone);
         let assignment = match prepared
             .as_ref()
@@ -111,7 +115,7 @@ impl Session {
                 was_started: false.into(),
             })
         });
-        self.portals.send(names.portal, portal);
+        self.portals.send(names.portal, portal, self.group);
         self.sent(Reply {
             owner: Owner::Client,
             kind: Kind::Bind,
@@ -134,14 +138,18 @@ impl Session {
     }
 
     pub(super) fn on_execute(&mut self, header: Header, body: &[u8], edit: &mut Edit<'_>) -> Step {
-        let portal = frontend::execute(body)
-            .ok()
-            .and_then(|name| self.portals.get(name))
-            .map(Arc::clone);
+        let name = frontend::execute(body).ok();
+        if name.is_some_and(|name| self.portals.is_uncertain(name, self.group)) {
+            return Step::Wait;
+        }
+        let portal = name.and_then(|name| self.portals.get(name)).map(Arc::clone);
         let Some(portal) = portal.filter(|portal| !portal.was_started.load(Ordering::Relaxed)) else {
             self.sent(Reply::client(Kind::Execute));
             return self.forward(header, edit);
         };
+        if self.executes_uncertain(&portal.prepared.verdict) {
+            return Step::Wait;
+        }
         match self.plan_execution(&portal.prepared) {
             Plan::Wait => return Step::Wait,
             Plan::Nothing => {}

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::edit::Edit;
-use super::names::Names;
 use super::replies::{Kind, Outcome, Owner, Reply};
 use super::{Reserved, Session, ours};
 use crate::wire::frame::{HEADER_LEN, Header};
@@ -130,7 +129,7 @@ impl Session {
             tag::QUERY => (Kind::Query(None), None),
             tag::PARSE => {
                 // Its name cannot be known before all of it is there; the unnamed one is what drivers use for such.
-                self.statements.send(b"", None);
+                self.statements.send(b"", None, self.group);
                 (Kind::Parse, Some(Outcome::Statement))
             }
             tag::EXECUTE => (Kind::Execute, None),
@@ -180,11 +179,11 @@ impl Session {
     fn on_close(&mut self, header: Header, body: &[u8], edit: &mut Edit<'_>) -> Step {
         let outcome = match frontend::named("Close", body) {
             Ok(Named::Statement(name)) => {
-                self.statements.send(name, None);
+                self.statements.send(name, None, self.group);
                 Some(Outcome::Statement)
             }
             Ok(Named::Portal(name)) => {
-                self.portals.send(name, None);
+                self.portals.send(name, None, self.group);
                 Some(Outcome::Portal)
             }
             Err(_) => None,
@@ -238,7 +237,7 @@ impl Session {
                 self.doubt_reserved();
                 return Some(Outcome::DeallocateAll);
             }
-            Sql::Deallocate { name: Some(name) } => return Some(define(&mut self.statements, name, None)),
+            Sql::Deallocate { name: Some(name) } => return Some(self.define(name, None)),
             Sql::Prepare { name, .. } => {
                 let prepared = super::Prepared {
                     verdict: Arc::clone(verdict),
@@ -247,7 +246,7 @@ impl Session {
                     group: self.group,
                     was_executed: false.into(),
                 };
-                return Some(define(&mut self.statements, name, Some(Arc::new(prepared))));
+                return Some(self.define(name, Some(Arc::new(prepared))));
             }
             Sql::Write | Sql::BlockOnlyWrite | Sql::Execute { .. } | Sql::Set { .. } | Sql::Other => {
                 return None;
@@ -255,9 +254,8 @@ impl Session {
         };
         Some(Outcome::Timeline(effect))
     }
-}
-
-fn define<T: Clone>(names: &mut Names<T>, name: &str, definition: Option<T>) -> Outcome {
-    names.send(name.as_bytes(), definition);
-    Outcome::Statement
+    fn define(&mut self, name: &str, definition: Option<Arc<super::Prepared>>) -> Outcome {
+        self.statements.send(name.as_bytes(), definition, self.group);
+        Outcome::Statement
+    }
 }

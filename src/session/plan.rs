@@ -70,6 +70,17 @@ impl Session {
         }
     }
 
+    /// Whether a statement of this text executes one whose definition may still fail, while an older one exists.
+    pub(super) fn executes_uncertain(&self, verdict: &Verdict) -> bool {
+        verdict
+            .statements()
+            .iter()
+            .any(|statement| match &statement.kind {
+                Kind::Execute { name, .. } => self.statements.is_uncertain(name.as_bytes(), self.group),
+                _ => false,
+            })
+    }
+
     /// Whether what a PREPARE, or a Parse of the client, prepared is a write.
     fn is_write(&self, prepared: &Prepared) -> bool {
         let Some(statement) = prepared.statement() else {

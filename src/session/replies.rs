@@ -56,7 +56,9 @@ impl Outcome {
             Self::Timeline(effect) => Some(effect),
             Self::DiscardAll => Some(&DISCARD_ALL),
             Self::MaybeSet { .. } => Some(&UNKNOWN),
-            Self::Statement | Self::Portal | Self::DeallocateAll | Self::Prepared { .. } | Self::Hidden => None,
+            Self::Statement | Self::Portal | Self::DeallocateAll | Self::Prepared { .. } | Self::Hidden => {
+                None
+            }
         }
     }
 }
