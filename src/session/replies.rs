@@ -219,6 +219,12 @@ impl Replies {
         self.queue.front_mut()
     }
 
+    /// Whether a look at what the statement just completed did comes next: a Close of ours, then the look itself.
+    pub fn probe_is_next(&self) -> bool {
+        let mut next = self.queue.iter().take_while(|reply| reply.owner != Owner::Client);
+        next.nth(1).is_some_and(|reply| reply.owner == Owner::Probe)
+    }
+
     /// All entries, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Reply> {
         self.queue.iter()
