@@ -21,13 +21,14 @@ impl Session {
                 self.reserved_is_gone();
                 self.statements.forget(true);
                 self.portals.forget(false);
-                self.confirm_effect(&Effect::Reset(Scope::Session));
+                self.confirm_effect(&Effect::Discard);
             }
-            Some(Outcome::Prepared { group }) => {
-                if self.reserved == (Reserved::Sent { group }) && !self.policy.is_pooled {
-                    self.reserved = Reserved::Ready;
-                }
+            Some(Outcome::Prepared { group })
+                if self.reserved == (Reserved::Sent { group }) && !self.policy.is_pooled =>
+            {
+                self.reserved = Reserved::Ready;
             }
+            Some(Outcome::Prepared { .. }) => {}
             Some(Outcome::MaybeSet { scope, found }) => {
                 if let Some(effect) = self.what_was_set(scope, found) {
                     self.confirm_effect(&effect);

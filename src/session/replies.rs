@@ -50,7 +50,7 @@ pub enum Outcome {
 impl Outcome {
     /// What it does to the timeline.
     pub fn effect(&self) -> Option<&Effect> {
-        const DISCARD_ALL: Effect = Effect::Reset(Scope::Session);
+        const DISCARD_ALL: Effect = Effect::Discard;
         const UNKNOWN: Effect = Effect::Set(Scope::Session, Value::OnServer);
         match self {
             Self::Timeline(effect) => Some(effect),
