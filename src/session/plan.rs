@@ -137,6 +137,10 @@ impl Session {
         if !self.replies.has_closed_groups() {
             return false;
         }
+        // What is left of the transaction after an error only ReadyForQuery tells: a COMMIT that fails ends it.
+        if self.group_failed {
+            return true;
+        }
         let may_end = !self.confirmed.in_explicit_block() || self.replies.closed_groups_control_transaction();
         self.replies.closed_groups_change_setting() || (may_end && !self.confirmed.setting_is_settled())
     }
