@@ -1,14 +1,12 @@
 #!/usr/bin/env bash
-# Installs the clients that `make test-clients` runs: psycopg 3 in target/clients/venv, node-postgres in
-# target/clients/node_modules. Nothing outside of target/ changes, but for Python and Node themselves where missing.
+# Installs the drivers that `make test-clients` runs: those of tests/clients/python/requirements.txt in
+# target/clients/venv, those of tests/clients/node/package-lock.json in target/clients/node_modules. Nothing outside of
+# target/ changes, but for Python and Node themselves where missing.
 set -euo pipefail
 cd "$(dirname "$0")"
 # shellcheck source=scripts/apt.sh
 . ./apt.sh
 cd ..
-
-psycopg=3.3.9
-node_postgres=8.23.1
 
 packages=()
 # Debian's python3 has the module venv, but not ensurepip, without which a new environment has no pip.
@@ -22,16 +20,28 @@ fi
 clients=$PWD/target/clients
 mkdir -p "$clients"
 
-if [ ! -e "$clients/psycopg-$psycopg" ]; then
-    echo "installing psycopg $psycopg"
+# installed LIST: whether this very list was installed before.
+installed() {
+    cmp --silent "$1" "$clients/$(basename "$1").installed"
+}
+
+done_with() {
+    cp "$1" "$clients/$(basename "$1").installed"
+}
+
+requirements=tests/clients/python/requirements.txt
+if ! installed "$requirements"; then
+    echo "installing $(tr '\n' ' ' <"$requirements")"
     rm -rf "$clients/venv"
     python3 -m venv "$clients/venv"
-    "$clients/venv/bin/pip" install --quiet --disable-pip-version-check "psycopg[binary]==$psycopg"
-    touch "$clients/psycopg-$psycopg"
+    "$clients/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement "$requirements"
+    done_with "$requirements"
 fi
 
-if [ ! -e "$clients/node-postgres-$node_postgres" ]; then
-    echo "installing node-postgres $node_postgres"
-    npm install --prefix "$clients" --no-save --no-audit --no-fund --loglevel=error "pg@$node_postgres"
-    touch "$clients/node-postgres-$node_postgres"
+lock=tests/clients/node/package-lock.json
+if ! installed "$lock"; then
+    echo "installing the packages of $lock"
+    cp tests/clients/node/package.json "$lock" "$clients/"
+    npm ci --prefix "$clients" --no-audit --no-fund --loglevel=error
+    done_with "$lock"
 fi
