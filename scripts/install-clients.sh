@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Installs the drivers that `make test-clients` runs: those of tests/clients/python/requirements.txt in
 # target/clients/venv, those of tests/clients/node/package-lock.json in target/clients/node_modules. Nothing outside of
-# target/ changes, but for Python and Node themselves where missing.
+# target/ changes, but for Python and Node themselves where missing. The suites of Go and Java are built where there is
+# a Go of 1.21 or newer (it fetches the one that go.mod asks for) and a Java 17 or newer with Maven, and left out, loudly,
+# where not.
 set -euo pipefail
 cd "$(dirname "$0")"
 # shellcheck source=scripts/apt.sh
@@ -44,4 +46,21 @@ if ! installed "$lock"; then
     cp tests/clients/node/package.json "$lock" "$clients/"
     npm ci --prefix "$clients" --no-audit --no-fund --loglevel=error
     done_with "$lock"
+fi
+
+if go version 2>/dev/null | grep -Eq 'go1\.(2[1-9]|[3-9][0-9])'; then
+    (cd tests/clients/go && go build -mod=readonly -o "$clients/suite_pgx" .)
+else
+    echo "NOT INSTALLED: pgx; it needs Go 1.21 or newer" >&2
+fi
+
+if command -v javac >/dev/null && command -v mvn >/dev/null; then
+    pom=tests/clients/java/pom.xml
+    if ! installed "$pom" || [ -n "$(find tests/clients/java -newer "$clients/pom.xml.installed")" ]; then
+        echo "building pgjdbc's suite"
+        mvn --batch-mode --quiet --file "$pom" compile
+        done_with "$pom"
+    fi
+else
+    echo "NOT INSTALLED: pgjdbc; it needs a JDK of 17 or newer and Maven" >&2
 fi

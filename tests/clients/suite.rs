@@ -19,6 +19,8 @@ pub struct Suite {
 enum Language {
     Python,
     Node,
+    Go,
+    Java,
 }
 
 /// All suites.
@@ -29,6 +31,16 @@ pub const SUITES: &[Suite] = &[
     python("sqlalchemy", "suite_sqlalchemy.py"),
     node("node-postgres", "suite_pg.js"),
     node("postgres.js", "suite_postgres.js"),
+    Suite {
+        name: "pgx",
+        language: Language::Go,
+        source: "suite_pgx",
+    },
+    Suite {
+        name: "pgjdbc",
+        language: Language::Java,
+        source: "Suite",
+    },
 ];
 
 const fn python(name: &'static str, source: &'static str) -> Suite {
@@ -53,19 +65,40 @@ impl Suite {
         let needed = match self.language {
             Language::Python => installed().join("venv/bin/python"),
             Language::Node => installed().join("node_modules"),
+            Language::Go => installed().join(self.source),
+            Language::Java => installed().join("java/dependency"),
         };
         (!needed.exists()).then(|| needed.display().to_string())
     }
 
+    /// Whether it may be left out where it is not installed: the other languages come with every distribution, in
+    /// versions that are new enough.
+    pub fn is_optional(&self) -> bool {
+        matches!(self.language, Language::Go | Language::Java)
+    }
+
     fn command(&self) -> Command {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
-        let (program, source) = match self.language {
-            Language::Python => (installed().join("venv/bin/python"), sources.join("python")),
-            Language::Node => ("node".into(), sources.join("node")),
+        let of = |program: &str| Command::new(installed().join(program));
+        let mut command = match self.language {
+            Language::Python => of("venv/bin/python"),
+            Language::Node => Command::new("node"),
+            Language::Go => return of(self.source),
+            Language::Java => Command::new("java"),
         };
-        let mut command = Command::new(program);
-        command.env("NODE_PATH", installed().join("node_modules"));
-        command.arg(source.join(self.source));
+        match self.language {
+            Language::Python => command.arg(sources.join("python").join(self.source)),
+            Language::Node => command
+                .env("NODE_PATH", installed().join("node_modules"))
+                .arg(sources.join("node").join(self.source)),
+            Language::Go => &mut command,
+            Language::Java => {
+                let java = installed().join("java");
+                let path = format!("{0}/classes:{0}/dependency/*", java.display());
+                // Its default is ASCII where no locale is set.
+                command.args(["-Dstdout.encoding=UTF-8", "-cp", &path, self.source])
+            }
+        };
         command
     }
 
