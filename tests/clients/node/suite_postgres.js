@@ -68,7 +68,7 @@ runAll({
         await inner`INSERT INTO todo (id) VALUES (1)`;
       }).catch(noteError);
       // Sent without waiting.
-      return [tx`INSERT INTO todo (task) VALUES ('three') RETURNING task`, tx`UPDATE todo SET done = true WHERE id = 1`];
+      return Promise.all([tx`INSERT INTO todo (task) VALUES ('three') RETURNING task`, tx`UPDATE todo SET done = true WHERE id = 1`]);
     }));
     await sql.begin(async (tx) => {
       await tx`UPDATE todo SET task = 'undone'`;
