@@ -11,10 +11,10 @@ deny=$(scripts/install-cargo-deny.sh)
 "$deny" check bans licenses sources
 
 if "$deny" fetch db; then
-    "$deny" check --disable-fetch advisories
+    "$deny" check advisories
 elif compgen -G "${CARGO_HOME:-$HOME/.cargo}/advisory-dbs/*/crates" >/dev/null; then
     echo "WARNING: the RustSec database cannot be reached; checking against the copy of an earlier run" >&2
-    "$deny" check --disable-fetch advisories
+    "$deny" --offline check advisories
 else
     cat >&2 <<'END'
 ##############################################################################

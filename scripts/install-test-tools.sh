@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests run beside the server: openssl, pgbouncer, psql and pgbench.
+# Installs the programs that the tests run beside the server: openssl, pgbouncer, psql, pgbench and kill.
 set -euo pipefail
 cd "$(dirname "$0")"
 # shellcheck source=scripts/apt.sh
@@ -12,6 +12,8 @@ PATH=$PATH:/usr/sbin command -v pgbouncer >/dev/null || packages+=(pgbouncer)
 command -v psql >/dev/null || packages+=(postgresql-client)
 command -v pgbench >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/pgbench' >/dev/null \
     || packages+=(postgresql-contrib)
+# Every shell has one of its own, which is no program.
+type -P kill >/dev/null || packages+=(procps)
 if [ "${#packages[@]}" -eq 0 ]; then
     exit 0
 fi

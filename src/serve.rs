@@ -12,7 +12,7 @@ use std::path::Path;
 
 use bemi::config::{Config, ListenAddress, Sources};
 use bemi::logging::Logging;
-use bemi::proxy::{Handle, Proxy, StartError};
+use bemi::proxy::{Handle, Proxy, StartError, open_files};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Keys that only a restart changes: they made the process what it is.
@@ -24,6 +24,7 @@ const FIXED: [&str; 3] = ["listen", "threads", "log.format"];
 /// [`StartError`] when it cannot begin.
 pub async fn serve(config: Config, sources: Sources, logging: Logging) -> Result<(), StartError> {
     let signals = Signals::new()?;
+    make_room(config.limits.max_connections);
     let upstream = config.upstream.url.to_string();
     let proxy = Proxy::bind(config).await?;
     let handle = proxy.handle();
@@ -34,6 +35,20 @@ pub async fn serve(config: Config, sources: Sources, logging: Logging) -> Result
     obeying.abort();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A lack of file descriptors should be known before it is felt.
+fn make_room(max_connections: usize) {
+    let needed = open_files::needed_for(max_connections);
+    match open_files::raise_limit() {
+        Ok(limit) if limit < needed => tracing::warn!(
+            limit,
+            needed,
+            "the limit of open files is too low for max_connections: raise it (ulimit -Hn, LimitNOFILE=)"
+        ),
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+    }
 }
 
 /// Where it listens in fact: names are resolved, and port 0 is the one that the system chose.

@@ -414,6 +414,36 @@ async fn error_positions_are_those_of_the_clients_own_text() {
 }
 
 #[tokio::test]
+async fn a_server_that_knows_no_characters_counts_bytes() {
+    let cluster = support::cluster();
+    let direct = support::connect(cluster.port(), "postgres").await;
+    let make =
+        "CREATE DATABASE bytes_only TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'";
+    direct.batch_execute(make).await.expect("a database");
+    let proxy = proxy::start(cluster).await;
+    let mut positions = Vec::new();
+    for port in [cluster.port(), proxy.port()] {
+        let client = support::connect(port, "bytes_only").await;
+        client
+            .batch_execute("CREATE TABLE IF NOT EXISTS todo (id int); SET bemi.context = '{\"a\": 1}'")
+            .await
+            .expect("a table");
+        let text =
+            "INSERT INTO todo SELECT length('é'); INSERT INTO todo SELECT length('é'); DELETE FROM nowhere";
+        let error = client.batch_execute(text).await.expect_err("no such table");
+        positions.push(
+            error
+                .as_db_error()
+                .expect("an error of the server")
+                .position()
+                .cloned(),
+        );
+    }
+    assert_eq!(positions[0], positions[1]);
+    assert!(positions[0].is_some());
+}
+
+#[tokio::test]
 async fn a_write_that_may_not_be_recorded_fails() {
     let stage = stage().await;
     let name: String = stage

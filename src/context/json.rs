@@ -7,8 +7,7 @@ use std::io;
 
 use serde::Serialize;
 use serde_json::ser::{Formatter, Serializer};
-
-use super::object::Entries;
+use serde_json::{Map, Value};
 
 struct Ascii;
 
@@ -32,7 +31,7 @@ impl Formatter for Ascii {
 }
 
 /// Appends the members of an object, without its braces.
-pub(super) fn write_members(out: &mut Vec<u8>, entries: &Entries) {
+pub(super) fn write_members(out: &mut Vec<u8>, entries: &Map<String, Value>) {
     let start = out.len();
     serialize(out, entries);
     out.pop();
@@ -66,9 +65,9 @@ mod tests {
     #[test]
     fn members_stand_without_braces() {
         let mut out = b"x".to_vec();
-        write_members(&mut out, &Entries::new());
+        write_members(&mut out, &Map::new());
         assert_eq!(out, b"x");
-        let serde_json::Value::Object(entries) = serde_json::json!({"a": 1, "b": {"c": []}}) else {
+        let Value::Object(entries) = serde_json::json!({"a": 1, "b": {"c": []}}) else {
             panic!()
         };
         write_members(&mut out, &entries);

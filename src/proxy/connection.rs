@@ -11,12 +11,11 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::generation::Generation;
-use super::listener::Accepted;
 use super::login::{self, Leg, Outcome};
 use super::opening::{OpeningError, Request, Terms, open};
 use super::phase::LAST_WORDS;
 use super::relay::{self, End, Relay, Side, Traffic};
-use super::stream::{Socket, Stream};
+use super::stream::{Accepted, Socket, Stream};
 use super::{Shared, cancel};
 use crate::auth::{ClientChannel, Login, LoginSettings, UpstreamChannel};
 use crate::context::{Context, startup_value, without_startup_value};
@@ -106,7 +105,10 @@ async fn begin(accepted: Accepted, generation: &Generation) -> Result<(Stream, R
 fn log_opening(address: Option<IpAddr>, error: &OpeningError) {
     match error {
         OpeningError::Closed | OpeningError::Io(_) => tracing::debug!(client = %Shown(address), "{error}"),
-        OpeningError::Length(_) | OpeningError::Tls(_) | OpeningError::NoCertificate => {
+        OpeningError::Length(_)
+        | OpeningError::CancelKey(_)
+        | OpeningError::Tls(_)
+        | OpeningError::NoCertificate => {
             tracing::info!(client = %Shown(address), "connection refused: {error}");
         }
     }
@@ -141,15 +143,20 @@ impl Connection<'_> {
                 let passed = cancel::pass_on(stream, &packet, &self.generation.upstream);
                 _ = timeout(self.generation.config.limits.handshake_timeout, passed).await;
             }
-            Request::Unknown(packet) => self.let_server_refuse(stream, &packet).await,
-            Request::EncryptionTwice => {
-                // In the words of the server, which takes the code for a version.
-                let message = "unsupported frontend protocol 1234.5679: server supports 3.0 to 3.2";
-                refuse(
-                    stream,
-                    &Response::new(Severity::Fatal, sqlstate::FEATURE_NOT_SUPPORTED, message),
-                )
-                .await;
+            Request::OtherProtocol(packet) => {
+                let refused = self.let_server_refuse(stream, &packet);
+                _ = timeout(until(self.deadline), refused).await;
+            }
+            // In the words of the server, here and below.
+            Request::Malformed => {
+                let message = "invalid startup packet layout: expected terminator as last byte";
+                let response = Response::new(Severity::Fatal, sqlstate::PROTOCOL_VIOLATION, message);
+                refuse(stream, &response).await;
+            }
+            Request::EncryptionTwice(code) => {
+                let message = format!("unsupported frontend protocol {code}: server supports 3.0 to 3.2");
+                let response = Response::new(Severity::Fatal, sqlstate::FEATURE_NOT_SUPPORTED, message);
+                refuse(stream, &response).await;
             }
             Request::Unencrypted => {
                 let message = "this proxy takes no connections in the clear";
@@ -161,22 +168,24 @@ impl Connection<'_> {
         }
     }
 
-    /// What the proxy does not understand the server may; if not, the client reads the server's own words.
-    async fn let_server_refuse(&self, client: Stream, packet: &[u8]) {
-        match self.generation.upstream.connect().await {
-            Ok(server) => {
-                let mut server = server.stream;
-                if server.write_all(packet).await.is_ok() && server.flush().await.is_ok() {
-                    relay::pipe(client, server, self.shared.phases.watch()).await;
-                }
-            }
+    /// The client reads the server's own words, and what it says itself goes nowhere: a server that, against all
+    /// reason, took such a packet would else give it a session that nobody looks into.
+    async fn let_server_refuse(&self, mut client: Stream, packet: &[u8]) {
+        let mut server = match self.generation.upstream.connect().await {
+            Ok(server) => server.stream,
             Err(error) => {
-                refuse(
-                    client,
-                    &Response::new(Severity::Fatal, error.sqlstate(), error.to_string()),
-                )
-                .await
+                let response = Response::new(Severity::Fatal, error.sqlstate(), error.to_string());
+                return refuse(client, &response).await;
             }
+        };
+        let refused = async {
+            server.write_all(packet).await?;
+            server.shutdown().await?;
+            tokio::io::copy(&mut server, &mut client).await?;
+            client.shutdown().await
+        };
+        if let Err(error) = refused.await {
+            tracing::debug!(client = %Shown(self.address), %error, "a side left while the server refused");
         }
     }
 
@@ -313,7 +322,7 @@ impl Connection<'_> {
         value: Option<Arc<Context>>,
     ) -> (End, Traffic, Counters) {
         if message.asks_for_replication() {
-            let (end, traffic) = relay::pipe_sides(client, server, self.shared.phases.watch()).await;
+            let (end, traffic) = relay::pipe(client, server, self.shared.phases.watch()).await;
             return (end, traffic, Counters::default());
         }
         let (policy, verdicts) = (

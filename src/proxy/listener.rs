@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener, UnixStream, lookup_host};
 
-use super::stream::Socket;
+use super::stream::Accepted;
 use super::workers::Workers;
 use super::{Shared, connection};
 use crate::config::ListenAddress;
@@ -99,22 +99,6 @@ impl Listeners {
                     tokio::time::sleep(EXHAUSTED).await;
                 }
             }
-        }
-    }
-}
-
-/// A socket without a runtime: it is to live on another thread's.
-pub(super) enum Accepted {
-    Tcp(std::net::TcpStream),
-    Unix(std::os::unix::net::UnixStream),
-}
-
-impl Accepted {
-    /// Makes it a socket of the runtime this is called on.
-    pub fn register(self) -> io::Result<Socket> {
-        match self {
-            Self::Tcp(stream) => tokio::net::TcpStream::from_std(stream).map(Socket::Tcp),
-            Self::Unix(stream) => UnixStream::from_std(stream).map(Socket::Unix),
         }
     }
 }

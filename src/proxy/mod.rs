@@ -18,6 +18,7 @@ mod connection;
 mod generation;
 mod listener;
 pub mod login;
+pub mod open_files;
 mod opening;
 mod phase;
 mod relay;

@@ -19,10 +19,12 @@ pub(super) enum Request {
     Session(Vec<u8>),
     /// To cancel what another session does, with this packet.
     Cancel(Vec<u8>),
-    /// A protocol that only the server can refuse, with this packet.
-    Unknown(Vec<u8>),
-    /// Encryption where it is encrypted already. The server reads this as a version it does not have.
-    EncryptionTwice,
+    /// Another major version of the protocol: the server knows how to refuse it.
+    OtherProtocol(Vec<u8>),
+    /// A packet whose parameters do not end where it does.
+    Malformed,
+    /// Encryption where that was settled already. The server reads the code as a version it does not have.
+    EncryptionTwice(&'static str),
     /// A session in the clear, where TLS is required.
     Unencrypted,
 }
@@ -36,6 +38,8 @@ pub(super) enum OpeningError {
     Closed,
     #[error("invalid length of startup packet: {0}")]
     Length(i32),
+    #[error("invalid length of cancel request packet: {0}")]
+    CancelKey(usize),
     #[error(transparent)]
     Tls(#[from] AcceptError),
     #[error("the client began with TLS, but [tls] has no certificate")]
@@ -60,29 +64,53 @@ pub(super) async fn open(socket: Socket, terms: Terms<'_>) -> Result<(Stream, Re
     } else {
         Stream::from(socket)
     };
+    let mut settled = Settled::default();
     loop {
         let packet = read_packet(&mut stream, terms.max_packet).await?;
         let request = match startup::parse(&packet) {
-            Ok(StartupPacket::SslRequest | StartupPacket::GssEncRequest) if stream.is_tls() => {
-                Request::EncryptionTwice
+            Ok(StartupPacket::SslRequest) if stream.is_tls() || settled.tls => {
+                Request::EncryptionTwice("1234.5679")
+            }
+            Ok(StartupPacket::GssEncRequest) if stream.is_tls() || settled.gss => {
+                Request::EncryptionTwice("1234.5680")
             }
             Ok(StartupPacket::SslRequest) => {
                 stream = answer_ssl_request(stream, terms.tls.filter(|_| !is_local)).await?;
+                settled = Settled {
+                    tls: true,
+                    gss: false,
+                };
                 continue;
             }
             Ok(StartupPacket::GssEncRequest) => {
                 stream.write_all(b"N").await?;
+                settled = Settled {
+                    tls: false,
+                    gss: true,
+                };
                 continue;
             }
             Ok(StartupPacket::CancelRequest) => Request::Cancel(packet),
             Ok(StartupPacket::Startup(_)) if is_refused_in_the_clear(&stream, is_local, terms.mode) => {
                 Request::Unencrypted
             }
-            Ok(StartupPacket::Startup(message)) if message.version >> 16 == 3 => Request::Session(packet),
-            Ok(StartupPacket::Startup(_)) | Err(_) => Request::Unknown(packet),
+            Ok(StartupPacket::Startup(_)) => Request::Session(packet),
+            Ok(StartupPacket::OtherProtocol) => Request::OtherProtocol(packet),
+            Err(_) if startup::is_cancel_request(&packet) => {
+                return Err(OpeningError::CancelKey(packet.len()));
+            }
+            Err(_) => Request::Malformed,
         };
         return Ok((stream, request));
     }
+}
+
+/// Which kind of encryption was refused last and may not be asked for again. A client may go back and forth between
+/// the two for as long as its time lasts, as with the server (`ProcessStartupPacket` in `backend_startup.c`).
+#[derive(Debug, Clone, Copy, Default)]
+struct Settled {
+    tls: bool,
+    gss: bool,
 }
 
 fn is_refused_in_the_clear(stream: &Stream, is_local: bool, mode: ClientTlsMode) -> bool {
@@ -112,7 +140,8 @@ async fn read_packet(stream: &mut Stream, max: usize) -> Result<Vec<u8>, Opening
     }
     let announced = startup::announced_len(&packet).unwrap_or_default();
     let length = usize::try_from(announced).unwrap_or_default();
-    if !(8..=max).contains(&length) {
+    // As in the server, the limit does not count the length itself.
+    if !(8..=max.saturating_add(4)).contains(&length) {
         return Err(OpeningError::Length(announced));
     }
     packet.resize(length, 0);

@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf, split};
 use tokio::time::timeout;
 
 use super::phase::{LAST_WORDS, Phase, Watcher};
@@ -27,6 +27,9 @@ use super::stream::Stream;
 use crate::session::edit::Edit;
 use crate::session::{Counters, OutOfStep, Progress, Session};
 use crate::wire::response::{Response, Severity, sqlstate};
+
+/// Room made for reading in a pipe, in bytes: a walsender sends its messages one by one.
+const PIPE_BYTES: usize = 16 << 10;
 
 thread_local! {
     /// What this thread reads into, and writes changed chunks from. No connection keeps anything in it between polls.
@@ -394,35 +397,66 @@ fn keep_rest(held: &mut BytesMut, read: &[u8], consumed: usize) {
     }
 }
 
-/// Two streams with nothing to decide on: replication, or a protocol we do not know.
-pub(super) async fn pipe(client: Stream, server: Stream, watcher: Watcher) -> (End, Traffic) {
-    pipe_sides(
-        Side::new(client, BytesMut::new()),
-        Side::new(server, BytesMut::new()),
-        watcher,
-    )
-    .await
+/// Why a direction of a pipe came to its end.
+enum Carried {
+    /// The source has nothing more to say.
+    ToTheEnd,
+    SourceGone(io::Error),
+    SinkGone(io::Error),
 }
 
-/// The same, with what was read ahead.
-pub(super) async fn pipe_sides(mut client: Side, mut server: Side, mut watcher: Watcher) -> (End, Traffic) {
+/// Two sides with nothing to decide on: replication. As in a relay, the server's end is the end, and a client that
+/// has nothing more to say still hears the server out.
+pub(super) async fn pipe(client: Side, server: Side, mut watcher: Watcher) -> (End, Traffic) {
     let mut traffic = Traffic::default();
-    let piped = async {
-        client.stream.write_all(&server.held).await?;
-        client.stream.flush().await?;
-        server.stream.write_all(&client.held).await?;
-        server.stream.flush().await?;
-        copy_bidirectional(&mut client.stream, &mut server.stream).await
-    };
+    let (mut client_read, mut client_write) = split(client.stream);
+    let (mut server_read, mut server_write) = split(server.stream);
     let end = tokio::select! {
-        copied = piped => match copied {
-            Ok((from_client, from_server)) => {
-                traffic = Traffic { from_client, from_server };
-                End::ByServer
-            }
-            Err(error) => End::ClientGone(error),
+        carried = carry(&mut server_read, &mut client_write, server.held, &mut traffic.from_server) => match carried {
+            Carried::ToTheEnd => End::ByServer,
+            Carried::SourceGone(error) => End::ServerGone(error),
+            Carried::SinkGone(error) => End::ClientGone(error),
         },
+        error = async {
+            match carry(&mut client_read, &mut server_write, client.held, &mut traffic.from_client).await {
+                Carried::SourceGone(error) => error,
+                Carried::ToTheEnd | Carried::SinkGone(_) => std::future::pending().await,
+            }
+        } => End::ClientGone(error),
         () = watcher.ending() => End::Shutdown,
     };
     (end, traffic)
+}
+
+/// Carries `buffer` and all that follows it from one side to the other, and then the end.
+async fn carry(
+    from: &mut ReadHalf<Stream>,
+    to: &mut WriteHalf<Stream>,
+    mut buffer: BytesMut,
+    count: &mut u64,
+) -> Carried {
+    loop {
+        if !buffer.is_empty() {
+            *count += buffer.len() as u64;
+            let written = async {
+                to.write_all(&buffer).await?;
+                to.flush().await
+            };
+            if let Err(error) = written.await {
+                return Carried::SinkGone(error);
+            }
+            buffer.clear();
+        }
+        buffer.reserve(PIPE_BYTES);
+        match from.read_buf(&mut buffer).await {
+            Ok(0) => {
+                return match to.shutdown().await {
+                    Ok(()) => Carried::ToTheEnd,
+                    Err(error) => Carried::SinkGone(error),
+                };
+            }
+            Ok(_) => {}
+            Err(error) => return Carried::SourceGone(error),
+        }
+    }
 }

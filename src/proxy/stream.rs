@@ -24,6 +24,28 @@ pub enum Socket {
     Unix(UnixStream),
 }
 
+/// A socket without a runtime: it is to live on another thread's.
+#[derive(Debug)]
+pub enum Accepted {
+    /// TCP
+    Tcp(std::net::TcpStream),
+    /// A unix socket
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Accepted {
+    /// Makes it a socket of the runtime this is called on.
+    ///
+    /// # Errors
+    /// When that runtime cannot watch it.
+    pub fn register(self) -> io::Result<Socket> {
+        match self {
+            Self::Tcp(stream) => TcpStream::from_std(stream).map(Socket::Tcp),
+            Self::Unix(stream) => UnixStream::from_std(stream).map(Socket::Unix),
+        }
+    }
+}
+
 /// A connection.
 ///
 /// With TLS, what is written may wait in a buffer until it is flushed.

@@ -8,9 +8,9 @@ use super::inbound::Step;
 use super::plan::{Plan, Write, Writes};
 use super::refusal::{FAILING_SQL, Refusal};
 use super::replies::{Kind, Outcome, Owner, Reply};
-use super::verdict::{self, Assignment, BoundArg};
+use super::verdict::{self, Assignment, BoundArg, Question};
 use super::{Portal, Prepared, Reserved, Session, ours};
-use crate::context::{Effect, Message, Scope, Value};
+use crate::context::{Effect, Message, Value};
 use crate::wire::frame::{HEADER_LEN, Header};
 use crate::wire::frontend::{self, BindNames};
 use crate::wire::response::{Response, Severity, sqlstate};
@@ -78,12 +78,13 @@ impl Session {
     pub(super) fn on_bind(&mut self, header: Header, edit: &mut Edit<'_>) -> Step {
         let rest = edit.rest();
         let is_whole = rest.len() >= header.frame_len;
-        let is_oversized = header.frame_len > self.policy.max_inspected_message_bytes;
-        let body = rest
-            .get(HEADER_LEN..header.frame_len.min(rest.len()))
-            .unwrap_or_default();
+        let limit = self.policy.max_inspected_message_bytes;
+        let is_oversized = header.frame_len > limit;
+        // Names beyond the limit are not looked for, whether or not they happen to be there already.
+        let end = header.frame_len.min(limit);
+        let body = rest.get(HEADER_LEN..end.min(rest.len())).unwrap_or_default();
         let Some(names) = BindNames::peek(body) else {
-            if is_whole || rest.len() > self.policy.max_inspected_message_bytes {
+            if rest.len() >= end {
                 self.sent(Reply::client(Kind::Bind));
                 return self.forward(header, edit);
             }
@@ -94,7 +95,7 @@ impl Session {
             .as_ref()
             .and_then(|prepared| prepared.verdict.assignment(0))
         {
-            Some(Assignment::Bound(_)) if is_oversized => Some(Assignment::Ask(None)),
+            Some(Assignment::Bound(_)) if is_oversized => Some(Assignment::Ask(Question::Whether(None))),
             Some(Assignment::Bound(_)) if !is_whole => return Step::NeedMore,
             Some(Assignment::Bound(call)) => {
                 verdict::resolve(call, self.policy.rules.max_context_bytes, |number| {
@@ -172,8 +173,8 @@ impl Session {
         });
         // The frame is whole here, so what is inserted next stands behind it.
         self.pass(edit, header.frame_len);
-        if let Some(Assignment::Ask(scope)) = portal.assignment {
-            self.probe(scope, edit.insert());
+        if let Some(Assignment::Ask(question)) = portal.assignment {
+            self.probe(question, edit.insert());
         }
         Step::Done
     }
@@ -238,9 +239,9 @@ impl Session {
         self.once(Owner::Refusal(Box::new(refusal.clone())), FAILING_SQL, None, out);
     }
 
-    fn probe(&mut self, scope: Option<Scope>, out: &mut Vec<u8>) {
+    fn probe(&mut self, question: Question, out: &mut Vec<u8>) {
         let sql = ours::probe_sql(self.policy.rules.max_context_bytes);
-        self.once(Owner::Probe, &sql, Some(probed(scope)), out);
+        self.once(Owner::Probe, &sql, Some(probed(question)), out);
     }
 
     /// Runs a statement of ours in the client's group; errors of any of its messages are the owner's.
@@ -249,8 +250,8 @@ impl Session {
         self.ask(Owner::Housekeeping, Kind::Close, None);
         self.ask(owner.clone(), Kind::Parse, None);
         self.ask(owner.clone(), Kind::Bind, None);
-        self.ask(owner, Kind::Execute, outcome);
         self.ask(Owner::Housekeeping, Kind::Close, None);
+        self.ask(owner, Kind::Execute, outcome);
         self.ask(Owner::Housekeeping, Kind::Close, None);
     }
 
@@ -259,11 +260,11 @@ impl Session {
     }
 }
 
-/// What follows from a probe: the setting has a value, which the row will tell. Where not even its scope is known
-/// the value stays on the server.
-pub(super) fn probed(scope: Option<Scope>) -> Outcome {
-    match scope {
-        Some(scope) => Outcome::Timeline(Effect::Set(scope, Value::OnServer)),
-        None => Outcome::UnknownScope,
+/// What follows from a probe: the setting has a value, which the row will tell.
+pub(super) fn probed(question: Question) -> Outcome {
+    let found = Value::OnServer;
+    match question {
+        Question::Value(scope) => Outcome::Timeline(Effect::Set(scope, found)),
+        Question::Whether(scope) => Outcome::MaybeSet { scope, found },
     }
 }

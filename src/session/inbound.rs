@@ -7,7 +7,7 @@ use super::names::Names;
 use super::replies::{Kind, Outcome, Owner, Reply};
 use super::{Reserved, Session, ours};
 use crate::wire::frame::{HEADER_LEN, Header};
-use crate::wire::frontend::{self, Named, tag};
+use crate::wire::frontend::{self, Named, is_session_message, tag};
 use crate::wire::response::{Response, Severity, sqlstate};
 
 /// Why the rest of the input was not consumed.
@@ -31,8 +31,8 @@ pub(super) enum Step {
 impl Session {
     /// Decides on as much of the client's bytes as can be decided on now.
     ///
-    /// A stream that is out of step (a length that cannot be) is forwarded untouched from there on: the server
-    /// ends it with the error the client would read without a proxy.
+    /// A stream that is out of step (a length that cannot be, a type that is none) is forwarded untouched from there
+    /// on: the server ends it with the error the client would read without a proxy.
     pub fn on_client(&mut self, edit: &mut Edit<'_>) -> Progress {
         loop {
             self.pass(edit, self.inbound_rest.keep);
@@ -42,13 +42,14 @@ impl Session {
             if self.replies.len() >= self.policy.max_pending_replies {
                 return Progress::Wait;
             }
-            let step = match Header::read(edit.rest()) {
-                Ok(None) => Step::NeedMore,
-                Ok(Some(header)) => self.on_client_frame(header, edit),
-                Err(_) => {
-                    self.inbound_rest.keep = usize::MAX;
-                    Step::Done
-                }
+            let step = match edit.rest().first() {
+                None => Step::NeedMore,
+                Some(tag) if !is_session_message(*tag) => self.give_up(),
+                Some(_) => match Header::read(edit.rest()) {
+                    Ok(None) => Step::NeedMore,
+                    Ok(Some(header)) => self.on_client_frame(header, edit),
+                    Err(_) => self.give_up(),
+                },
             };
             match step {
                 Step::Done => {}
@@ -56,6 +57,12 @@ impl Session {
                 Step::Wait => return Progress::Wait,
             }
         }
+    }
+
+    /// Forwards all that will ever come.
+    fn give_up(&mut self) -> Step {
+        self.inbound_rest.keep = usize::MAX;
+        Step::Done
     }
 
     /// Forwards the next `len` bytes, those that have not come yet included.
@@ -66,7 +73,10 @@ impl Session {
     }
 
     fn on_client_frame(&mut self, header: Header, edit: &mut Edit<'_>) -> Step {
-        if self.is_skipping && header.tag != tag::SYNC {
+        let is_skipped = self.is_skipping && header.tag != tag::SYNC;
+        // Anything else ends the connection (`CopyGetData` in copyfromparse.c), and must not wait for COPY to end.
+        let is_misplaced = self.is_copying && !belongs_to_copy(header.tag);
+        if is_skipped || is_misplaced {
             return self.forward(header, edit);
         }
         if self.group_must_wait(header) {
@@ -86,7 +96,7 @@ impl Session {
                 self.on_end_of_copy();
                 self.forward(header, edit)
             }
-            // COPY data, Flush and Terminate have no reply; what is no message at all the server refuses.
+            // COPY data, Flush and Terminate have no reply.
             _ => self.forward(header, edit),
         }
     }
@@ -132,8 +142,17 @@ impl Session {
 
     /// A message too long to look into passes untouched; who has context in force is told that it was not used.
     fn on_oversized(&mut self, header: Header, edit: &mut Edit<'_>) -> Step {
+        let limit = self.policy.max_inspected_message_bytes;
+        let body = edit
+            .rest()
+            .get(HEADER_LEN..limit.min(edit.rest().len()))
+            .unwrap_or_default();
+        let name = match frontend::Parse::peek_name(body) {
+            None if header.tag == tag::PARSE && edit.rest().len() < limit => return Step::NeedMore,
+            // A name that does not end within the limit is none that anybody will use again.
+            name => name.unwrap_or_default(),
+        };
         if matches!(header.tag, tag::QUERY | tag::PARSE) && self.has_context() {
-            let limit = self.policy.max_inspected_message_bytes;
             let message = format!(
                 "statement of {} bytes was not looked into: its writes carry no context",
                 header.frame_len
@@ -146,8 +165,7 @@ impl Session {
         let (kind, outcome) = match header.tag {
             tag::QUERY => (Kind::Query(None), None),
             tag::PARSE => {
-                // Its name cannot be known before all of it is there; the unnamed one is what drivers use for such.
-                self.statements.send(b"", None);
+                self.statements.send(name, None);
                 (Kind::Parse, Some(Outcome::Statement))
             }
             tag::EXECUTE => (Kind::Execute, None),
@@ -189,8 +207,8 @@ impl Session {
     fn on_end_of_copy(&mut self) {
         if self.is_copying {
             self.is_copying = false;
-        } else if !self.replies.is_empty() {
-            self.replies.push(Reply::client(Kind::EndOfCopy));
+        } else {
+            self.replies.end_copy();
         }
     }
 
@@ -265,6 +283,14 @@ impl Session {
         };
         Some(Outcome::Timeline(effect))
     }
+}
+
+/// What a client may send while COPY FROM STDIN is under way.
+fn belongs_to_copy(tag: u8) -> bool {
+    matches!(
+        tag,
+        tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL | tag::FLUSH | tag::SYNC
+    )
 }
 
 fn define<T: Clone>(names: &mut Names<T>, name: &str, definition: Option<T>) -> Outcome {

@@ -45,6 +45,7 @@ pub use verdict::Verdict;
 
 use crate::context::{Context, Effect, Timeline};
 use crate::sql::Dialect;
+use crate::wire::encoding::ClientEncoding;
 
 /// The state of one connection between its startup packet and its end.
 #[derive(Debug)]
@@ -55,6 +56,9 @@ pub struct Session {
     /// The lowest layer of every context.
     base: Context,
     dialect: Dialect,
+    /// By which error positions are counted: the server counts in its own encoding, after it has converted the text.
+    counting: ClientEncoding,
+    server_encoding: ClientEncoding,
     /// A text that may change the dialect was sent, and neither its replies nor the end of its transaction, which
     /// may take the change back, have come.
     dialect_may_change: bool,
@@ -147,6 +151,8 @@ impl Session {
             verdicts,
             client,
             dialect: Dialect::default(),
+            counting: ClientEncoding::default(),
+            server_encoding: ClientEncoding::default(),
             dialect_may_change: false,
             in_hot_standby: false,
             replies,

@@ -39,14 +39,15 @@ pub fn write_emit(out: &mut Vec<u8>, payload: &[u8]) {
     frontend::write_close(out, Named::Portal(RESERVED.as_bytes()));
 }
 
-/// Runs a statement that is needed once.
+/// Runs a statement that is needed once. A portal does not need its statement any more, and one that was not closed
+/// before an error would be left behind, for the client to see.
 pub fn write_once(out: &mut Vec<u8>, sql: &str) {
     frontend::write_close(out, Named::Statement(RESERVED_ONCE.as_bytes()));
     frontend::write_parse(out, RESERVED_ONCE, sql, &[]);
     frontend::write_bind(out, RESERVED, RESERVED_ONCE, &[]);
+    frontend::write_close(out, Named::Statement(RESERVED_ONCE.as_bytes()));
     frontend::write_execute(out, RESERVED);
     frontend::write_close(out, Named::Portal(RESERVED.as_bytes()));
-    frontend::write_close(out, Named::Statement(RESERVED_ONCE.as_bytes()));
 }
 
 /// The statement that emits this payload.

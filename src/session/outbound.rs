@@ -5,7 +5,7 @@ use super::refusal::Refusal;
 use super::replies::{Insertion, Kind, Outcome, Owner, QueryReplies};
 use super::simple::original_position;
 use super::{Reserved, Session, ours};
-use crate::context::{Context, Effect, Value, payload};
+use crate::context::{Context, Effect, Scope, Value, payload};
 use crate::wire::backend::{self, TransactionStatus, tag};
 use crate::wire::encoding::ClientEncoding;
 use crate::wire::frame::{HEADER_LEN, Header};
@@ -80,29 +80,28 @@ impl Session {
         ) {
             return;
         }
-        loop {
-            match self.replies.front().map(|reply| &reply.kind) {
-                Some(Kind::Notice(notice)) => notice.write(edit.insert()),
-                Some(Kind::EndOfCopy) => {}
-                _ => return,
-            }
+        while let Some(Kind::Notice(notice)) = self.replies.front().map(|reply| &reply.kind) {
+            notice.write(edit.insert());
             self.replies.pop();
         }
     }
 
     fn on_server_frame(&mut self, header: Header, edit: &mut Edit<'_>) -> Result<Fate, OutOfStep> {
         let whole = edit.rest().get(HEADER_LEN..header.frame_len);
-        let is_readable = header.frame_len <= self.policy.max_inspected_message_bytes;
+        let is_readable = header.frame_len <= self.policy.max_inspected_reply_bytes;
         match header.tag {
             tag::NOTIFICATION_RESPONSE
             | tag::AUTHENTICATION
             | tag::BACKEND_KEY_DATA
             | tag::NEGOTIATE_PROTOCOL_VERSION => Ok(Fate::Keep),
-            tag::NOTICE_RESPONSE if self.insertions().is_empty() || !is_readable => Ok(Fate::Keep),
+            tag::NOTICE_RESPONSE if self.insertions().is_empty() => Ok(Fate::Keep),
+            // How much of it is there already must not matter.
+            tag::PARAMETER_STATUS | tag::NOTICE_RESPONSE if !is_readable => Ok(Fate::Keep),
+            tag::ERROR_RESPONSE if !is_readable => Ok(self.on_long_error()),
+            tag::READY_FOR_QUERY if !is_readable => Err(OutOfStep { tag: header.tag }),
             tag::PARAMETER_STATUS | tag::NOTICE_RESPONSE | tag::READY_FOR_QUERY | tag::ERROR_RESPONSE => {
                 match whole {
-                    None if is_readable => Ok(Fate::NeedMore),
-                    None => Ok(self.on_long_error()),
+                    None => Ok(Fate::NeedMore),
                     Some(body) => self.on_control(header.tag, body, edit),
                 }
             }
@@ -135,8 +134,12 @@ impl Session {
         };
         match name {
             b"client_encoding" => {
-                let name = String::from_utf8(value.to_vec()).unwrap_or_default();
-                self.dialect.encoding = ClientEncoding::from_name(&name).unwrap_or_default();
+                self.dialect.encoding = encoding(value);
+                self.count_positions();
+            }
+            b"server_encoding" => {
+                self.server_encoding = encoding(value);
+                self.count_positions();
             }
             b"standard_conforming_strings" => self.dialect.standard_conforming_strings = value != b"off",
             b"in_hot_standby" => self.in_hot_standby = value == b"on",
@@ -147,6 +150,17 @@ impl Session {
             // The others say nothing about statements.
             _ => {}
         }
+    }
+
+    /// What has as many characters in either encoding is counted as the client sent it; a server that knows no
+    /// characters counts bytes.
+    fn count_positions(&mut self) {
+        let bytes_only = self.server_encoding == ClientEncoding::SqlAscii;
+        self.counting = if bytes_only {
+            ClientEncoding::SqlAscii
+        } else {
+            self.dialect.encoding
+        };
     }
 
     fn on_ready_for_query(&mut self, body: &[u8]) -> Result<Fate, OutOfStep> {
@@ -294,7 +308,9 @@ impl Session {
             },
             None => None,
         };
-        if let Some(Outcome::Timeline(Effect::Set(_, unknown))) = outcome {
+        if let Some(Outcome::Timeline(Effect::Set(_, unknown)) | Outcome::MaybeSet { found: unknown, .. }) =
+            outcome
+        {
             *unknown = value;
         }
     }
@@ -309,15 +325,17 @@ impl Session {
             Some(Outcome::DiscardAll) => {
                 self.statements.forget(true);
                 self.portals.forget(false);
-                self.confirm_effect(&Effect::Reset(crate::context::Scope::Session));
+                self.confirm_effect(&Effect::Reset(Scope::Session));
             }
             Some(Outcome::Prepared { group }) => {
                 if self.reserved == (Reserved::Sent { group }) && !self.policy.is_pooled {
                     self.reserved = Reserved::Ready;
                 }
             }
-            Some(Outcome::UnknownScope) => {
-                self.confirm_effect(&Effect::Set(crate::context::Scope::Session, Value::OnServer));
+            Some(Outcome::MaybeSet { scope, found }) => {
+                if let Some(effect) = self.what_was_set(scope, found) {
+                    self.confirm_effect(&effect);
+                }
             }
             // COMMIT in a failed transaction rolls back, and its tag says so.
             Some(Outcome::Timeline(Effect::Commit { chain }))
@@ -330,6 +348,18 @@ impl Session {
         }
         if self.replies.is_empty() {
             self.ahead = None;
+        }
+    }
+
+    /// What a statement did that may have set the setting, from the value found behind it. Where the same value does
+    /// not tell, or it is not known when it ends, the server is asked from now on.
+    fn what_was_set(&self, scope: Option<Scope>, found: Value) -> Option<Effect> {
+        let before = self.confirmed.value();
+        let is_known = found != Value::OnServer && *before != Value::OnServer;
+        match scope {
+            Some(scope) if is_known && found != *before => Some(Effect::Set(scope, found)),
+            Some(_) if is_known && self.confirmed.setting_is_settled() => None,
+            Some(_) | None => Some(Effect::Set(Scope::Session, Value::OnServer)),
         }
     }
 
@@ -453,6 +483,14 @@ impl Session {
     }
 }
 
+/// An encoding as the server names it.
+fn encoding(name: &[u8]) -> ClientEncoding {
+    std::str::from_utf8(name)
+        .ok()
+        .and_then(ClientEncoding::from_name)
+        .unwrap_or_default()
+}
+
 /// Whose statement of a Query the server is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whose {
@@ -500,7 +538,7 @@ fn answers(kind: &Kind, tag: u8) -> Option<Answer> {
             false,
         ),
         Kind::FunctionCall => (tag == tag::FUNCTION_CALL_RESPONSE, false),
-        Kind::Sync | Kind::EndOfCopy | Kind::Notice(_) => (false, false),
+        Kind::Sync | Kind::EndOfCopy(_) | Kind::Notice(_) => (false, false),
     };
     if whole {
         Some(Answer::Whole)

@@ -7,6 +7,9 @@ use crate::config::{CommentReuse, Config, Fact, Inject, Pooler, TablePattern};
 use crate::context::{Context, Entries};
 use crate::sql::{FunctionName, Rules, TableName};
 
+/// Errors with a long context or a long statement in it are still read when messages of clients hardly are.
+const MIN_INSPECTED_REPLY_BYTES: usize = 1 << 20;
+
 /// One configuration's decisions, shared by all sessions that began under it.
 #[derive(Debug)]
 pub struct Policy {
@@ -22,6 +25,9 @@ pub struct Policy {
     pub inject: Inject,
     /// `[limits] max_inspected_message_bytes`.
     pub max_inspected_message_bytes: usize,
+    /// The longest error or notice of the server that is looked into, in bytes. Errors quote statements, so it is no
+    /// less than the limit for those.
+    pub max_inspected_reply_bytes: usize,
     /// `[limits] max_pending_replies`.
     pub max_pending_replies: usize,
     /// Whether a transaction pooler stands between proxy and server.
@@ -44,6 +50,10 @@ impl Policy {
             reuse: config.comments.reuse,
             inject: config.inject.clone(),
             max_inspected_message_bytes: config.limits.max_inspected_message_bytes,
+            max_inspected_reply_bytes: config
+                .limits
+                .max_inspected_message_bytes
+                .max(MIN_INSPECTED_REPLY_BYTES),
             max_pending_replies: config.limits.max_pending_replies,
             is_pooled: config.upstream.pooler == Pooler::Transaction,
         }

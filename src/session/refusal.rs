@@ -16,8 +16,9 @@ pub struct Refusal {
 }
 
 /// A statement that fails with 22023 on every server and in every state, except in a failed transaction, where
-/// 25P02 is what the client's own SET would have got.
-pub const FAILING_SQL: &str = "SELECT pg_catalog.set_config('client_min_messages','bemi',true)";
+/// 25P02 is what the client's own SET would have got. In a Query its columns are described before it fails: their name
+/// says that they are not for the client.
+pub const FAILING_SQL: &str = "SELECT pg_catalog.set_config('client_min_messages','bemi',true) AS \"_bemi\"";
 
 impl Refusal {
     /// The value is no context.

@@ -41,8 +41,8 @@ pub enum Outcome {
     DiscardAll,
     /// Our own statement is prepared, by a Parse sent in this group.
     Prepared { group: u64 },
-    /// The setting has a value that the server knows, for as long as only the server knows.
-    UnknownScope,
+    /// The setting may have been set, to the value found afterwards; `scope` says for how long, if it was.
+    MaybeSet { scope: Option<Scope>, found: Value },
 }
 
 impl Outcome {
@@ -53,7 +53,7 @@ impl Outcome {
         match self {
             Self::Timeline(effect) => Some(effect),
             Self::DiscardAll => Some(&DISCARD_ALL),
-            Self::UnknownScope => Some(&UNKNOWN),
+            Self::MaybeSet { .. } => Some(&UNKNOWN),
             Self::Statement | Self::Portal | Self::DeallocateAll | Self::Prepared { .. } => None,
         }
     }
@@ -95,8 +95,8 @@ pub enum Kind {
     Query(Option<Box<QueryReplies>>),
     /// Up to ReadyForQuery.
     FunctionCall,
-    /// Nothing: CopyDone or CopyFail, which ends what makes the server ignore a Sync.
-    EndOfCopy,
+    /// Nothing: CopyDone or CopyFail, which ends what makes the server ignore a Sync; how many of them in a row.
+    EndOfCopy(usize),
     /// Nothing: a warning of ours that goes out when its turn comes.
     Notice(Box<Response>),
 }
@@ -127,6 +127,10 @@ impl Reply {
         )
     }
 
+    fn ends_copy(&self) -> bool {
+        matches!(self.kind, Kind::EndOfCopy(_))
+    }
+
     /// Whether the server skips it, after an error, on its way to the next Sync.
     fn is_skipped_after_error(&self) -> bool {
         !matches!(self.kind, Kind::Sync)
@@ -145,7 +149,7 @@ impl Reply {
             | Kind::Close
             | Kind::Sync
             | Kind::FunctionCall
-            | Kind::EndOfCopy
+            | Kind::EndOfCopy(_)
             | Kind::Notice(_) => None,
         };
         self.outcome.iter().chain(
@@ -231,10 +235,26 @@ impl Replies {
         self.queue.push_back(reply);
     }
 
-    /// The front entry is answered in full.
+    /// The client says that its COPY data ends. Where nothing is in flight there is no COPY for it to end. It has no
+    /// reply, so that any number of them makes one entry: nothing would ever make room for more.
+    pub fn end_copy(&mut self) {
+        match self.queue.back_mut() {
+            None => {}
+            Some(Reply {
+                kind: Kind::EndOfCopy(times),
+                ..
+            }) => *times += 1,
+            Some(_) => self.push(Reply::client(Kind::EndOfCopy(1))),
+        }
+    }
+
+    /// The front entry is answered in full. An end of COPY data behind it was for a COPY that did not come.
     pub fn pop(&mut self) -> Option<Reply> {
         let reply = self.queue.pop_front()?;
         self.forget(&reply);
+        if self.front().is_some_and(Reply::ends_copy) {
+            self.queue.pop_front();
+        }
         Some(reply)
     }
 
@@ -291,7 +311,7 @@ impl Replies {
     /// COPY FROM STDIN has begun: the server ignores the Syncs that were sent behind it before the end of its
     /// data (`CopyGetData` in `copyfromparse.c`). Returns whether that end was sent already.
     pub fn ignore_syncs_during_copy(&mut self) -> bool {
-        let end = self.queue.iter().position(|reply| reply.kind == Kind::EndOfCopy);
+        let end = self.queue.iter().position(Reply::ends_copy);
         let range = 1..end.unwrap_or(self.queue.len());
         let ignored: Vec<usize> = range
             .filter(|&at| self.queue.get(at).is_some_and(|reply| reply.kind == Kind::Sync))
@@ -300,8 +320,11 @@ impl Replies {
             self.queue.remove(at);
             self.boundaries = self.boundaries.saturating_sub(1);
         }
-        if let Some(at) = self.queue.iter().position(|reply| reply.kind == Kind::EndOfCopy) {
-            self.queue.remove(at);
+        if let Some(at) = self.queue.iter().position(Reply::ends_copy) {
+            match self.queue.get_mut(at).map(|reply| &mut reply.kind) {
+                Some(Kind::EndOfCopy(times)) if *times > 1 => *times -= 1,
+                _ => drop(self.queue.remove(at)),
+            }
         }
         self.recount();
         end.is_some()
@@ -405,12 +428,38 @@ mod tests {
     #[test]
     fn syncs_sent_before_the_end_of_copy_data_are_ignored() {
         let mut replies = Replies::default();
-        for kind in [Kind::Execute, Kind::Sync, Kind::EndOfCopy, Kind::Sync] {
+        for kind in [Kind::Execute, Kind::Sync, Kind::EndOfCopy(1), Kind::Sync] {
             replies.push(Reply::client(kind));
         }
         assert!(replies.ignore_syncs_during_copy());
         let kinds: Vec<&Kind> = replies.iter().map(|reply| &reply.kind).collect();
         assert_eq!(kinds, [&Kind::Execute, &Kind::Sync]);
+    }
+
+    #[test]
+    fn ends_of_copies_that_never_were_do_not_pile_up() {
+        let mut replies = Replies::default();
+        replies.end_copy();
+        assert!(replies.is_empty());
+        replies.push(Reply::client(Kind::Query(None)));
+        for _ in 0..3 {
+            replies.end_copy();
+        }
+        assert_eq!(replies.len(), 2);
+        replies.pop();
+        assert!(replies.is_empty());
+    }
+
+    #[test]
+    fn a_query_may_hold_several_copies_whose_data_was_sent_ahead() {
+        let mut replies = Replies::default();
+        replies.push(Reply::client(Kind::Query(None)));
+        replies.end_copy();
+        replies.end_copy();
+        replies.push(Reply::client(Kind::Sync));
+        assert!(replies.ignore_syncs_during_copy());
+        assert!(replies.ignore_syncs_during_copy());
+        assert!(!replies.ignore_syncs_during_copy());
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Session {
     }
 
     fn rewrite<'a>(&mut self, verdict: &Arc<Verdict>, text: &'a [u8]) -> Rewrite<'a> {
-        let mut rewrite = Rewrite::new(text, self.dialect.encoding);
+        let mut rewrite = Rewrite::new(text, self.counting);
         for (index, statement) in verdict.statements().iter().enumerate() {
             self.put_ahead(verdict, index, statement.range.start, &mut rewrite);
             let assigned = verdict.assignment(index).and_then(Assignment::effect);
@@ -110,8 +110,8 @@ impl Session {
                 .or_else(|| self.outcome_of(verdict, index));
             self.count_on(outcome.as_ref());
             rewrite.slot(Owner::Client, outcome);
-            if let Some(Assignment::Ask(scope)) = verdict.assignment(index) {
-                let outcome = probed(*scope);
+            if let Some(Assignment::Ask(question)) = verdict.assignment(index) {
+                let outcome = probed(*question);
                 self.count_on(Some(&outcome));
                 rewrite.put_behind(
                     statement.range.end,

@@ -38,10 +38,19 @@ pub enum Assignment {
     Reset(Scope),
     /// It must not succeed.
     Refused(Refusal),
-    /// It may give it a value that only the server can tell; `None` where the server alone knows for how long.
-    Ask(Option<Scope>),
+    /// Only the server can tell.
+    Ask(Question),
     /// It depends on parameters.
     Bound(SetConfig),
+}
+
+/// What only the server can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// The value that it gives to the setting, for this long.
+    Value(Scope),
+    /// Whether it sets the setting at all, to what, and, where that is not known either, for how long.
+    Whether(Option<Scope>),
 }
 
 impl Assignment {
@@ -247,7 +256,10 @@ pub fn resolve(call: &SetConfig, max_bytes: usize, bound: impl Fn(u16) -> BoundA
             Some(assign(scope, &text, max_bytes))
         }
         (Some(scope), BoundArg::Null) if call.exactly_once && name_is_known => Some(Assignment::Reset(scope)),
-        (scope, _) => Some(Assignment::Ask(scope)),
+        (Some(scope), _) if call.exactly_once && name_is_known => {
+            Some(Assignment::Ask(Question::Value(scope)))
+        }
+        (scope, _) => Some(Assignment::Ask(Question::Whether(scope))),
     }
 }
 
@@ -321,7 +333,7 @@ mod tests {
         let call = call(Arg::Expression, Arg::Literal("false".into()));
         assert_eq!(
             resolve(&call, 100, |_| BoundArg::Unknown),
-            Some(Assignment::Ask(Some(Scope::Session)))
+            Some(Assignment::Ask(Question::Value(Scope::Session)))
         );
     }
 

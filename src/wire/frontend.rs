@@ -22,6 +22,27 @@ pub mod tag {
     pub const TERMINATE: u8 = b'X';
 }
 
+/// Whether the server reads a message of this type, or ends the session at its first byte (`SocketBackend` in
+/// postgres.c). A password, for one, is none in a session.
+pub fn is_session_message(tag: u8) -> bool {
+    matches!(
+        tag,
+        tag::BIND
+            | tag::CLOSE
+            | tag::COPY_DATA
+            | tag::COPY_DONE
+            | tag::COPY_FAIL
+            | tag::DESCRIBE
+            | tag::EXECUTE
+            | tag::FLUSH
+            | tag::FUNCTION_CALL
+            | tag::PARSE
+            | tag::QUERY
+            | tag::SYNC
+            | tag::TERMINATE
+    )
+}
+
 /// What Close and Describe name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named<'a> {
@@ -53,6 +74,11 @@ pub struct Parse<'a> {
 }
 
 impl<'a> Parse<'a> {
+    /// Reads the name from a body that may be cut short behind it; `None` when it is not all there yet.
+    pub fn peek_name(body: &'a [u8]) -> Option<&'a [u8]> {
+        Reader::new("Parse", body).string().ok()
+    }
+
     /// # Errors
     /// [`Malformed`] when a terminator is missing.
     pub fn read(body: &'a [u8]) -> Result<Self, Malformed> {

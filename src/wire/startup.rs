@@ -10,8 +10,12 @@
 use super::Malformed;
 use super::reader::Reader;
 
-/// The longest startup packet the server reads, in bytes (`MAX_STARTUP_PACKET_LENGTH` in `pqcomm.h`).
+/// The longest startup packet the server reads, in bytes (`MAX_STARTUP_PACKET_LENGTH` in `pqcomm.h`),
+/// without the four of its length.
 pub const MAX_STARTUP_PACKET_LEN: usize = 10_000;
+
+/// The protocol's major version, in the upper 16 bits of the code.
+const MAJOR_VERSION: i32 = 3;
 
 const CANCEL_REQUEST: i32 = 80_877_102;
 const SSL_REQUEST: i32 = 80_877_103;
@@ -35,6 +39,8 @@ pub enum StartupPacket<'a> {
     CancelRequest,
     /// A session is to begin.
     Startup(StartupMessage<'a>),
+    /// A session of a protocol that is not version 3. What the rest of the packet means only that version knows.
+    OtherProtocol,
 }
 
 /// The parameters of a session that is to begin.
@@ -75,15 +81,18 @@ pub fn announced_len(bytes: &[u8]) -> Option<i32> {
 
 /// Reads a whole startup packet, length included.
 ///
+/// As in the server, what stands behind the code of an encryption request does not count.
+///
 /// # Errors
-/// [`Malformed`] where the server would close the connection with "invalid length of startup packet" or
-/// "invalid startup packet layout".
+/// [`Malformed`] where the server would close the connection with "invalid startup packet layout", or without a word
+/// as the cancel key has no length that it could have. One layout that the server lets pass is refused as well: a last
+/// byte that should have been the terminator and is not.
 pub fn parse(packet: &[u8]) -> Result<StartupPacket<'_>, Malformed> {
     let mut reader = Reader::new("startup", packet);
     reader.i32()?;
     match reader.i32()? {
-        SSL_REQUEST => empty(&reader, StartupPacket::SslRequest),
-        GSSENC_REQUEST => empty(&reader, StartupPacket::GssEncRequest),
+        SSL_REQUEST => Ok(StartupPacket::SslRequest),
+        GSSENC_REQUEST => Ok(StartupPacket::GssEncRequest),
         CANCEL_REQUEST => {
             reader.i32()?;
             if CANCEL_KEY_LEN.contains(&reader.rest().len()) {
@@ -92,15 +101,8 @@ pub fn parse(packet: &[u8]) -> Result<StartupPacket<'_>, Malformed> {
                 Err(reader.malformed("a cancel key of a length that does not exist"))
             }
         }
-        version => parameters(reader, version).map(StartupPacket::Startup),
-    }
-}
-
-fn empty<'a>(reader: &Reader<'_>, packet: StartupPacket<'a>) -> Result<StartupPacket<'a>, Malformed> {
-    if reader.rest().is_empty() {
-        Ok(packet)
-    } else {
-        Err(reader.malformed("bytes behind an encryption request"))
+        version if version >> 16 == MAJOR_VERSION => parameters(reader, version).map(StartupPacket::Startup),
+        _ => Ok(StartupPacket::OtherProtocol),
     }
 }
 
@@ -118,6 +120,11 @@ fn parameters(mut reader: Reader<'_>, version: i32) -> Result<StartupMessage<'_>
     } else {
         Err(reader.malformed("bytes behind the last parameter"))
     }
+}
+
+/// Whether a packet, malformed or not, wants to be a cancel request.
+pub fn is_cancel_request(packet: &[u8]) -> bool {
+    packet.get(4..8) == Some(&CANCEL_REQUEST.to_be_bytes()[..])
 }
 
 /// The packet that asks for TLS.
@@ -175,7 +182,21 @@ mod tests {
             parse(&[0, 0, 0, 8, 4, 210, 22, 48]),
             Ok(StartupPacket::GssEncRequest)
         );
-        assert!(parse(&[0, 0, 0, 9, 4, 210, 22, 47, 0]).is_err());
+        assert_eq!(
+            parse(&[0, 0, 0, 9, 4, 210, 22, 47, 0]),
+            Ok(StartupPacket::SslRequest),
+            "with a byte behind the code"
+        );
+    }
+
+    #[test]
+    fn another_major_version_is_not_looked_into() {
+        for version in [2 << 16, 4 << 16, (1234 << 16) | 5677, -1] {
+            let packet = startup_packet(version, [(&b"user"[..], &b"a"[..])]);
+            assert_eq!(parse(&packet), Ok(StartupPacket::OtherProtocol), "{version}");
+        }
+        let packet = startup_packet((3 << 16) | 9999, [(&b"user"[..], &b"a"[..])]);
+        assert!(matches!(parse(&packet), Ok(StartupPacket::Startup(_))));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::path::Path;
 use rcgen::{KeyPair, PKCS_ECDSA_P384_SHA384};
 
 use crate::pki::{
-    Authority, EXPIRED, FOR_CLIENTS, IS_NO_AUTHORITY, Identity, NOT_YET_VALID, UNCHANGED, manual_chain,
-    manual_self_signed, self_signed_with,
+    Authority, EXPIRED, FOR_CLIENTS, IS_NO_AUTHORITY, Identity, NOT_YET_VALID, UNCHANGED,
+    WITHOUT_KEY_IDENTIFIER, manual_chain, manual_self_signed, self_signed_with,
 };
 
 /// The strongest mode in which psql accepts it.
@@ -90,6 +90,13 @@ fn validity_and_authority() -> Vec<Case> {
         case(
             "of another authority of the same name",
             issue(UNCHANGED),
+            &namesake.pem(),
+            NAME,
+            Nothing,
+        ),
+        case(
+            "of another authority of the same name, key not named",
+            issue(WITHOUT_KEY_IDENTIFIER),
             &namesake.pem(),
             NAME,
             Nothing,

@@ -106,20 +106,23 @@ async fn show(cluster: &Cluster, identity: &Identity, home: &Path) {
     }
 }
 
-/// Asks both, and describes where they differ.
+/// Asks psql, the connector and a whole `bemi proxy`, and describes where they differ.
 pub async fn disagreement(what: &str, connection_string: &str, home: &Path) -> (Verdict, Option<String>) {
     let ours = verdict::of_upstream(connection_string, home).await;
-    let text = connection_string.to_owned();
-    let home = home.to_owned();
-    let psql = tokio::task::spawn_blocking(move || verdict::of_psql(&text, &home))
-        .await
-        .expect("psql");
-    let differ = ours.is_accepted() != psql.is_accepted();
+    let (text, home) = (connection_string.to_owned(), home.to_owned());
+    let asked = tokio::task::spawn_blocking(move || {
+        (verdict::of_psql(&text, &home), verdict::of_proxy(&text, &home))
+    });
+    let (psql, proxy) = asked.await.expect("psql and a proxy");
+    let differ = [&ours, &proxy]
+        .iter()
+        .any(|verdict| verdict.is_accepted() != psql.is_accepted());
     let text = differ.then(|| {
         format!(
-            "{what}: {connection_string}\n  psql: {}\n  bemi: {}",
+            "{what}: {connection_string}\n  psql: {}\n  connector: {}\n  bemi proxy: {}",
             psql.reason(),
-            ours.reason()
+            ours.reason(),
+            proxy.reason()
         )
     });
     (psql, text)

@@ -127,6 +127,9 @@ pub const FOR_SERVERS: Change =
 pub const FOR_ANYTHING: Change = |params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::Any];
 pub const SIGNS_CERTIFICATES_ONLY: Change = |params| params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
 
+/// Does not say which key of its issuer signed it, so that only the signature can tell.
+pub const WITHOUT_KEY_IDENTIFIER: Change = |params| params.use_authority_key_identifier_extension = false;
+
 /// A critical extension that nobody has heard of.
 pub const HAS_UNKNOWN_CRITICAL_EXTENSION: Change = |params| {
     let mut extension = rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 55555, 1], vec![5, 0]);

@@ -1,7 +1,8 @@
 //! Asks psql and `Upstream::connect` the same question, with the very same connection string, in the same words: does a login come about?
 
+use std::io::Read;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use bemi::config::url::UpstreamUrl;
@@ -42,13 +43,7 @@ pub fn connection_string(pairs: &[(&str, &str)]) -> String {
 
 /// What psql says, whose home directory is `home`.
 pub fn of_psql(connection_string: &str, home: &Path) -> Verdict {
-    let mut command = Command::new("psql");
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("PG") {
-            command.env_remove(name);
-        }
-    }
-    let output = command
+    let output = without_libpq_variables("psql")
         .args([
             "--no-psqlrc",
             "--no-password",
@@ -65,6 +60,60 @@ pub fn of_psql(connection_string: &str, home: &Path) -> Verdict {
     } else {
         Verdict::Refused(String::from_utf8_lossy(&output.stderr).trim().to_owned())
     }
+}
+
+fn without_libpq_variables(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PG") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// What psql says in the clear to a `bemi proxy` whose server this is, and whose home directory is `home`.
+pub fn of_proxy(connection_string: &str, home: &Path) -> Verdict {
+    let directory = tempfile::tempdir().expect("a directory for the socket");
+    let listen = format!("unix:{}:6432", directory.path().display());
+    let mut proxy = without_libpq_variables(env!("CARGO_BIN_EXE_bemi"))
+        .args(["proxy", "--upstream", connection_string, "--listen", &listen])
+        .env("HOME", home)
+        .current_dir(directory.path())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the proxy");
+    let socket = directory.path().join(".s.PGSQL.6432");
+    let verdict = loop {
+        if proxy.try_wait().expect("the proxy's state").is_some() {
+            let mut reason = String::new();
+            proxy
+                .stderr
+                .take()
+                .expect("its words")
+                .read_to_string(&mut reason)
+                .expect("text");
+            return Verdict::Refused(reason);
+        }
+        if socket.exists() {
+            let user = UpstreamUrl::parse(connection_string)
+                .expect("it started")
+                .user
+                .expect("a user");
+            let directory = directory.path().to_string_lossy().into_owned();
+            let pairs = [
+                ("host", directory.as_str()),
+                ("port", "6432"),
+                ("user", &user),
+                ("dbname", "postgres"),
+            ];
+            break of_psql(&self::connection_string(&pairs), home);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    proxy.kill().expect("it runs");
+    proxy.wait().expect("it has ended");
+    verdict
 }
 
 /// The major version of psql, and with it of its libpq.

@@ -22,6 +22,7 @@
 pub mod pgbouncer;
 pub mod program;
 pub mod proxy;
+pub mod raw;
 pub mod wal;
 
 use std::sync::OnceLock;

@@ -123,8 +123,8 @@ fn a_process_killed_by_any_signal_leaves_nothing_behind() {
             .find_map(|line| line.strip_prefix("cluster:").map(PathBuf::from))
             .expect("the child says where its cluster is");
         let pid = server_pid(&dir);
-        Command::new("kill")
-            .args([signal, &child.id().to_string()])
+        Command::new("/bin/sh")
+            .args(["-c", "kill $0 $1", signal, &child.id().to_string()])
             .status()
             .unwrap();
         child.wait().unwrap();

@@ -1,0 +1,83 @@
+//! Makes a failing script smaller while it still fails.
+
+use std::time::{Duration, Instant};
+
+use super::script::{Message, Script};
+
+/// Shrinking stops here; what is left fails, if not in the shortest way.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The smallest script found for which `fails` still finds a reason, and that reason.
+pub fn shrink(
+    script: &Script,
+    reason: String,
+    mut fails: impl FnMut(&Script) -> Option<String>,
+) -> (Script, String) {
+    let until = Instant::now() + PATIENCE;
+    let (mut best, mut why) = (script.clone(), reason);
+    loop {
+        let smaller = candidates(&best)
+            .take_while(|_| Instant::now() < until)
+            .find_map(|candidate| fails(&candidate).map(|why| (candidate, why)));
+        match smaller {
+            Some((candidate, reason)) => (best, why) = (candidate, reason),
+            None => return (best, why),
+        }
+    }
+}
+
+/// Everything with one thing less, the larger things first.
+fn candidates(script: &Script) -> impl Iterator<Item = Script> {
+    let steps = (0..script.steps.len()).map(|at| {
+        let mut smaller = script.clone();
+        smaller.steps.remove(at);
+        smaller
+    });
+    let whole_writes = script.steps.iter().enumerate().filter_map(|(at, step)| {
+        step.chunk?;
+        let mut simpler = script.clone();
+        simpler.steps[at].chunk = None;
+        Some(simpler)
+    });
+    let messages = script.steps.iter().enumerate().flat_map(move |(at, step)| {
+        let parts = Some(step.messages.len()).filter(|n| *n > 1).unwrap_or(0);
+        (0..parts).filter_map(move |part| without_message(script, at, part))
+    });
+    let statements = script.steps.iter().enumerate().flat_map(move |(at, step)| {
+        step.messages
+            .iter()
+            .enumerate()
+            .flat_map(move |(part, message)| match message {
+                Message::Query(statements) if statements.len() > 1 => (0..statements.len())
+                    .map(|index| without_statement(script, at, part, index))
+                    .collect(),
+                _ => Vec::new(),
+            })
+    });
+    steps.chain(whole_writes).chain(messages).chain(statements)
+}
+
+/// A refusal belongs to what is bound and executed, and the end of its data to a COPY: those stay together.
+fn without_message(script: &Script, step: usize, message: usize) -> Option<Script> {
+    let mut smaller = script.clone();
+    let messages = &mut smaller.steps[step].messages;
+    let is_refused = |message: &Message| matches!(message, Message::Execute { refusal: Some(_), .. });
+    if matches!(messages[message], Message::CopyDone | Message::CopyFail) {
+        return None;
+    }
+    if matches!(messages[message], Message::Parse { .. } | Message::Bind { .. })
+        && messages[message..].iter().any(is_refused)
+    {
+        return None;
+    }
+    messages.remove(message);
+    Some(smaller)
+}
+
+fn without_statement(script: &Script, step: usize, message: usize, statement: usize) -> Script {
+    let mut smaller = script.clone();
+    if let Message::Query(statements) = &mut smaller.steps[step].messages[message] {
+        statements.remove(statement);
+    }
+    smaller
+}
