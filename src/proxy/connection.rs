@@ -107,7 +107,8 @@ fn log_opening(address: Option<IpAddr>, error: &OpeningError) {
         OpeningError::Closed | OpeningError::Io(_) => tracing::debug!(client = %Shown(address), "{error}"),
         OpeningError::Length(_)
         | OpeningError::CancelKey(_)
-        | OpeningError::Tls(_) | OpeningError::NoCertificate => {
+        | OpeningError::Tls(_)
+        | OpeningError::NoCertificate => {
             tracing::info!(client = %Shown(address), "connection refused: {error}");
         }
     }

@@ -76,12 +76,18 @@ pub(super) async fn open(socket: Socket, terms: Terms<'_>) -> Result<(Stream, Re
             }
             Ok(StartupPacket::SslRequest) => {
                 stream = answer_ssl_request(stream, terms.tls.filter(|_| !is_local)).await?;
-                settled = Settled { tls: true, gss: false };
+                settled = Settled {
+                    tls: true,
+                    gss: false,
+                };
                 continue;
             }
             Ok(StartupPacket::GssEncRequest) => {
                 stream.write_all(b"N").await?;
-                settled = Settled { tls: false, gss: true };
+                settled = Settled {
+                    tls: false,
+                    gss: true,
+                };
                 continue;
             }
             Ok(StartupPacket::CancelRequest) => Request::Cancel(packet),

@@ -101,9 +101,7 @@ pub fn parse(packet: &[u8]) -> Result<StartupPacket<'_>, Malformed> {
                 Err(reader.malformed("a cancel key of a length that does not exist"))
             }
         }
-        version if version >> 16 == MAJOR_VERSION => {
-            parameters(reader, version).map(StartupPacket::Startup)
-        }
+        version if version >> 16 == MAJOR_VERSION => parameters(reader, version).map(StartupPacket::Startup),
         _ => Ok(StartupPacket::OtherProtocol),
     }
 }
