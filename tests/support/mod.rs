@@ -19,6 +19,8 @@
 // Every test binary compiles all of this and uses some of it.
 #![allow(dead_code)]
 
+pub mod conversation;
+pub mod panics;
 pub mod pgbouncer;
 pub mod program;
 pub mod proxy;
