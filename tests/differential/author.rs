@@ -350,9 +350,10 @@ impl Author {
 
     /// The wrong number of arguments is an error, so each thing to prepare has another number or kind of them.
     pub fn execute(&mut self, name: &str) -> Statement {
-        match self.dice.below(6) {
+        match self.dice.below(7) {
             0 => Statement::plain(format!("EXECUTE {name} (7)")),
-            1 => {
+            1 => Statement::plain(format!("EXECUTE {name}")),
+            2 => {
                 let (value, local) = (literal(&self.context()), self.dice.below(2));
                 Statement::plain(format!("EXECUTE {name} ({value}, {local})"))
             }

@@ -233,6 +233,10 @@ impl Speaker {
         }
         let at = self.author.dice.below(known);
         let (name, shape) = self.named[at].clone();
+        if self.author.dice.chance(10) {
+            let statement = self.author.execute(&name);
+            return self.extended(statement, messages);
+        }
         if self.author.dice.chance(12) {
             messages.push(Message::CloseStatement(name));
             self.named.remove(at);
