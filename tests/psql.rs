@@ -536,10 +536,7 @@ async fn texts_in_encodings_of_the_client_are_split_and_pointed_into_the_same() 
             encoding,
         };
         let (printed, transactions) = same_script(&script).await;
-        assert!(
-            printed.contains("does not exist"),
-            "{encoding}: {printed}"
-        );
+        assert!(printed.contains("does not exist"), "{encoding}: {printed}");
         let statements: Vec<_> = transactions
             .iter()
             .flat_map(Transaction::messages)
