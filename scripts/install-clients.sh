@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Installs the clients that `make test-clients` runs: psycopg 3 in target/clients/venv, node-postgres in
-# target/clients/node_modules. Nothing outside of target/ changes, but for Python and Node themselves where missing.
+# Installs the drivers that `make test-clients` runs: those of tests/clients/python/requirements.txt in
+# target/clients/venv, those of tests/clients/node/package-lock.json in target/clients/node_modules. Nothing outside of
+# target/ changes, but for Python and Node themselves where missing. The suites of Go and Java are built where there is
+# a Go of 1.21 or newer (it fetches the one that go.mod asks for) and a Java 17 or newer with Maven, and left out, loudly,
+# where not.
 set -euo pipefail
 cd "$(dirname "$0")"
 # shellcheck source=scripts/apt.sh
 . ./apt.sh
 cd ..
-
-psycopg=3.3.9
-node_postgres=8.23.1
 
 packages=()
 # Debian's python3 has the module venv, but not ensurepip, without which a new environment has no pip.
@@ -22,16 +22,45 @@ fi
 clients=$PWD/target/clients
 mkdir -p "$clients"
 
-if [ ! -e "$clients/psycopg-$psycopg" ]; then
-    echo "installing psycopg $psycopg"
+# installed LIST: whether this very list was installed before.
+installed() {
+    cmp --silent "$1" "$clients/$(basename "$1").installed"
+}
+
+done_with() {
+    cp "$1" "$clients/$(basename "$1").installed"
+}
+
+requirements=tests/clients/python/requirements.txt
+if ! installed "$requirements"; then
+    echo "installing $(tr '\n' ' ' <"$requirements")"
     rm -rf "$clients/venv"
     python3 -m venv "$clients/venv"
-    "$clients/venv/bin/pip" install --quiet --disable-pip-version-check "psycopg[binary]==$psycopg"
-    touch "$clients/psycopg-$psycopg"
+    "$clients/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement "$requirements"
+    done_with "$requirements"
 fi
 
-if [ ! -e "$clients/node-postgres-$node_postgres" ]; then
-    echo "installing node-postgres $node_postgres"
-    npm install --prefix "$clients" --no-save --no-audit --no-fund --loglevel=error "pg@$node_postgres"
-    touch "$clients/node-postgres-$node_postgres"
+lock=tests/clients/node/package-lock.json
+if ! installed "$lock"; then
+    echo "installing the packages of $lock"
+    cp tests/clients/node/package.json "$lock" "$clients/"
+    npm ci --prefix "$clients" --no-audit --no-fund --loglevel=error
+    done_with "$lock"
+fi
+
+if go version 2>/dev/null | grep -Eq 'go1\.(2[1-9]|[3-9][0-9])'; then
+    (cd tests/clients/go && go build -mod=readonly -o "$clients/suite_pgx" .)
+else
+    echo "NOT INSTALLED: pgx; it needs Go 1.21 or newer" >&2
+fi
+
+if command -v javac >/dev/null && command -v mvn >/dev/null; then
+    pom=tests/clients/java/pom.xml
+    if ! installed "$pom" || [ -n "$(find tests/clients/java -newer "$clients/pom.xml.installed")" ]; then
+        echo "building pgjdbc's suite"
+        mvn --batch-mode --quiet --file "$pom" compile
+        done_with "$pom"
+    fi
+else
+    echo "NOT INSTALLED: pgjdbc; it needs a JDK of 17 or newer and Maven" >&2
 fi

@@ -312,7 +312,8 @@ pub struct Limits {
     /// `max_pending_replies`: replies one connection may be waiting for before its client is read on. Default
     /// 65,536, at least 4,096.
     pub max_pending_replies: usize,
-    /// `buffer_bytes`: read at once from a socket; each connection has one such buffer per direction. Default 16 KiB.
+    /// `buffer_bytes`: read at once from a socket, into a buffer of the thread; an idle connection holds none.
+    /// Default 64 KiB.
     pub buffer_bytes: usize,
     /// `tcp_keepalive_idle`: silence before the first probe, on both legs. Default 60 s; 0 switches probes off.
     pub tcp_keepalive_idle: Duration,
@@ -334,7 +335,7 @@ impl Default for Limits {
             statement_cache_entries: 10_000,
             statement_cache_bytes: 64 << 20,
             max_pending_replies: 65_536,
-            buffer_bytes: 16 << 10,
+            buffer_bytes: 64 << 10,
             tcp_keepalive_idle: Duration::from_secs(60),
             tcp_keepalive_interval: Duration::from_secs(10),
             tcp_keepalive_retries: 6,

@@ -32,7 +32,8 @@ impl Session {
                     group: self.group,
                     was_executed: false.into(),
                 };
-                self.statements.send(parse.statement, Some(Arc::new(prepared)));
+                self.statements
+                    .send(parse.statement, Some(Arc::new(prepared)), self.group);
                 Some(Outcome::Statement)
             }
             Err(_) => None,
@@ -90,6 +91,9 @@ impl Session {
             }
             return Step::NeedMore;
         };
+        if self.statements.is_uncertain(names.statement, self.group) {
+            return Step::Wait;
+        }
         let prepared = self.statements.get(names.statement).map(Arc::clone);
         let assignment = match prepared
             .as_ref()
@@ -112,7 +116,7 @@ impl Session {
                 was_started: false.into(),
             })
         });
-        self.portals.send(names.portal, portal);
+        self.portals.send(names.portal, portal, self.group);
         self.sent(Reply {
             owner: Owner::Client,
             kind: Kind::Bind,
@@ -135,14 +139,18 @@ impl Session {
     }
 
     pub(super) fn on_execute(&mut self, header: Header, body: &[u8], edit: &mut Edit<'_>) -> Step {
-        let portal = frontend::execute(body)
-            .ok()
-            .and_then(|name| self.portals.get(name))
-            .map(Arc::clone);
+        let name = frontend::execute(body).ok();
+        if name.is_some_and(|name| self.portals.is_uncertain(name, self.group)) {
+            return Step::Wait;
+        }
+        let portal = name.and_then(|name| self.portals.get(name)).map(Arc::clone);
         let Some(portal) = portal.filter(|portal| !portal.was_started.load(Ordering::Relaxed)) else {
             self.sent(Reply::client(Kind::Execute));
             return self.forward(header, edit);
         };
+        if self.executes_uncertain(&portal.prepared.verdict) {
+            return Step::Wait;
+        }
         match self.plan_execution(&portal.prepared) {
             Plan::Wait => return Step::Wait,
             Plan::Nothing => {}
@@ -207,7 +215,7 @@ impl Session {
         let is_prepared = match self.reserved {
             Reserved::Ready => true,
             Reserved::Sent { group } => group == self.group,
-            Reserved::Absent => false,
+            Reserved::Absent | Reserved::Unsure => false,
         };
         if !is_prepared {
             ours::write_prepare(out);

@@ -70,6 +70,17 @@ impl Session {
         }
     }
 
+    /// Whether a statement of this text executes one whose definition may still fail, while an older one exists.
+    pub(super) fn executes_uncertain(&self, verdict: &Verdict) -> bool {
+        verdict
+            .statements()
+            .iter()
+            .any(|statement| match &statement.kind {
+                Kind::Execute { name, .. } => self.statements.is_uncertain(name.as_bytes(), self.group),
+                _ => false,
+            })
+    }
+
     /// Whether what a PREPARE, or a Parse of the client, prepared is a write.
     fn is_write(&self, prepared: &Prepared) -> bool {
         let Some(statement) = prepared.statement() else {
@@ -125,6 +136,10 @@ impl Session {
     pub(super) fn must_wait(&self) -> bool {
         if !self.replies.has_closed_groups() {
             return false;
+        }
+        // What is left of the transaction after an error only ReadyForQuery tells: a COMMIT that fails ends it.
+        if self.group_failed {
+            return true;
         }
         let may_end = !self.confirmed.in_explicit_block() || self.replies.closed_groups_control_transaction();
         self.replies.closed_groups_change_setting() || (may_end && !self.confirmed.setting_is_settled())

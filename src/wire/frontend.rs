@@ -74,6 +74,11 @@ pub struct Parse<'a> {
 }
 
 impl<'a> Parse<'a> {
+    /// Reads the name from a body that may be cut short behind it; `None` when it is not all there yet.
+    pub fn peek_name(body: &'a [u8]) -> Option<&'a [u8]> {
+        Reader::new("Parse", body).string().ok()
+    }
+
     /// # Errors
     /// [`Malformed`] when a terminator is missing.
     pub fn read(body: &'a [u8]) -> Result<Self, Malformed> {

@@ -1,0 +1,158 @@
+//! The suites, and how to run one.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+
+/// A suite that takes longer hangs: they take seconds.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A program under `tests/clients`, and what runs it.
+pub struct Suite {
+    pub name: &'static str,
+    language: Language,
+    source: &'static str,
+}
+
+enum Language {
+    Python,
+    Node,
+    Go,
+    Java,
+}
+
+/// All suites.
+pub const SUITES: &[Suite] = &[
+    python("psycopg", "suite_psycopg.py"),
+    python("psycopg2", "suite_psycopg2.py"),
+    python("asyncpg", "suite_asyncpg.py"),
+    python("sqlalchemy", "suite_sqlalchemy.py"),
+    node("node-postgres", "suite_pg.js"),
+    node("postgres.js", "suite_postgres.js"),
+    Suite {
+        name: "pgx",
+        language: Language::Go,
+        source: "suite_pgx",
+    },
+    Suite {
+        name: "pgjdbc",
+        language: Language::Java,
+        source: "Suite",
+    },
+];
+
+const fn python(name: &'static str, source: &'static str) -> Suite {
+    Suite {
+        name,
+        language: Language::Python,
+        source,
+    }
+}
+
+const fn node(name: &'static str, source: &'static str) -> Suite {
+    Suite {
+        name,
+        language: Language::Node,
+        source,
+    }
+}
+
+impl Suite {
+    /// What has to be installed to run it and is not.
+    pub fn missing(&self) -> Option<String> {
+        let needed = match self.language {
+            Language::Python => installed().join("venv/bin/python"),
+            Language::Node => installed().join("node_modules"),
+            Language::Go => installed().join(self.source),
+            Language::Java => installed().join("java/dependency"),
+        };
+        (!needed.exists()).then(|| needed.display().to_string())
+    }
+
+    /// Whether it may be left out where it is not installed: the other languages come with every distribution, in
+    /// versions that are new enough.
+    pub fn is_optional(&self) -> bool {
+        matches!(self.language, Language::Go | Language::Java)
+    }
+
+    fn command(&self) -> Command {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
+        let of = |program: &str| Command::new(installed().join(program));
+        let mut command = match self.language {
+            Language::Python => of("venv/bin/python"),
+            Language::Node => Command::new("node"),
+            Language::Go => return of(self.source),
+            Language::Java => Command::new("java"),
+        };
+        match self.language {
+            Language::Python => command.arg(sources.join("python").join(self.source)),
+            Language::Node => command
+                .env("NODE_PATH", installed().join("node_modules"))
+                .arg(sources.join("node").join(self.source)),
+            Language::Go => &mut command,
+            Language::Java => {
+                let java = installed().join("java");
+                let path = format!("{0}/classes:{0}/dependency/*", java.display());
+                // Its default is ASCII where no locale is set.
+                command.args(["-Dstdout.encoding=UTF-8", "-cp", &path, self.source])
+            }
+        };
+        command
+    }
+
+    /// Runs it to its end. Returns what it printed, and what went wrong.
+    pub async fn run(&self, port: u16, database: &str, context: &str) -> (String, Option<String>) {
+        let mut command = tokio::process::Command::from(self.command());
+        let spawned = command
+            .env("PGHOST", "127.0.0.1")
+            .env("PGPORT", port.to_string())
+            .env("PGUSER", "postgres")
+            .env("PGDATABASE", database)
+            .env("PGSSLMODE", "disable")
+            .env("BEMI_CONTEXT", context)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn();
+        let mut child = match spawned {
+            Ok(child) => child,
+            Err(error) => return (String::new(), Some(error.to_string())),
+        };
+        let (Some(mut stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            return (String::new(), Some("no pipes".to_owned()));
+        };
+        let (mut printed, mut complaints) = (Vec::new(), Vec::new());
+        let ended = tokio::time::timeout(PATIENCE, async {
+            let both = tokio::join!(
+                stdout.read_to_end(&mut printed),
+                stderr.read_to_end(&mut complaints)
+            );
+            both.0.and(both.1)?;
+            child.wait().await
+        })
+        .await;
+        let text = |bytes: &[u8]| {
+            String::from_utf8(bytes.to_vec()).unwrap_or_else(|e| e.as_bytes().escape_ascii().to_string())
+        };
+        let error = match ended {
+            Ok(Ok(status)) if status.success() => None,
+            Ok(Ok(status)) => Some(format!("{status}\n{}", text(&complaints))),
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!(
+                "it hangs; so far:\n{}\n{}",
+                text(&printed),
+                text(&complaints)
+            )),
+        };
+        (text(&printed), error)
+    }
+}
+
+/// Where `scripts/install-clients.sh` installs.
+fn installed() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients")
+}
