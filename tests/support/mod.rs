@@ -25,6 +25,7 @@ pub mod pgbouncer;
 pub mod program;
 pub mod proxy;
 pub mod raw;
+pub mod referee;
 pub mod wal;
 
 use std::sync::OnceLock;
