@@ -121,7 +121,9 @@ async fn reset(stage: &Stage) {
 #[tokio::test]
 async fn every_kind_of_write_stands_behind_its_message_in_both_protocols_and_in_blocks() {
     let stage = stage().await;
-    for sql in WRITES {
+    // MERGE came with version 15.
+    let has_merge = support::cluster().server_version().major >= 15;
+    for sql in WRITES.iter().filter(|sql| has_merge || !sql.starts_with("MERGE")) {
         for protocol in [Protocol::Simple, Protocol::Extended] {
             for in_block in [false, true] {
                 reset(&stage).await;
@@ -454,7 +456,11 @@ async fn a_write_that_may_not_be_recorded_fails() {
         .get(0);
     let denied = format!(
         "CREATE ROLE denied_{name} LOGIN; GRANT ALL ON todo TO denied_{name};
-         REVOKE EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) FROM public"
+         DO $$ DECLARE f regprocedure; BEGIN
+             FOR f IN SELECT oid FROM pg_proc WHERE proname = 'pg_logical_emit_message' LOOP
+                 EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM public', f);
+             END LOOP;
+         END $$"
     );
     stage.direct.batch_execute(&denied).await.unwrap();
     stage
