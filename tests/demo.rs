@@ -212,7 +212,7 @@ fn the_program_shows_everything_over_tls_and_leaves_nothing() {
 
 #[test]
 fn interrupted_at_any_moment_the_program_leaves_nothing() {
-    for (name, delay) in [("-INT", 50), ("-TERM", 700), ("-KILL", 1000)] {
+    for (name, delay) in [("-TERM", 50), ("-TERM", 700), ("-KILL", 1000)] {
         let (mut child, place) = program(&["--keep"]);
         std::thread::sleep(Duration::from_millis(delay));
         signal(&child, name);

@@ -21,6 +21,8 @@ pub struct Model {
     portals: BTreeMap<Vec<u8>, Portal>,
     is_skipping: bool,
     copy: Option<Copy>,
+    /// A setting has changed that the server reports, ahead of the next ReadyForQuery.
+    has_news: bool,
     pub is_closed: bool,
 }
 
@@ -69,6 +71,7 @@ impl Model {
             portals: BTreeMap::new(),
             is_skipping: false,
             copy: None,
+            has_news: false,
             is_closed: false,
         };
         model.ready();
@@ -107,11 +110,10 @@ impl Model {
             self.ready();
         } else if !self.is_skipping
             && !matches!(tag, tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL | tag::FLUSH)
+            && let Err(failure) = self.extended(tag, body)
         {
-            if let Err(failure) = self.extended(tag, body) {
-                self.fail(&failure);
-                self.is_skipping = true;
-            }
+            self.fail(&failure);
+            self.is_skipping = true;
         }
     }
 
@@ -142,6 +144,11 @@ impl Model {
     fn ready(&mut self) {
         if self.status == b'I' {
             self.portals.clear();
+        }
+        if std::mem::take(&mut self.has_news) {
+            write_frame(&mut self.output, b'S', |out| {
+                out.extend_from_slice(b"standard_conforming_strings\0off\0");
+            });
         }
         write_frame(&mut self.output, b'Z', |out| out.push(self.status));
     }
@@ -430,11 +437,7 @@ impl Model {
                 if self.statements.contains_key(name.as_bytes()) {
                     return Err(Failure::new("42P05"));
                 }
-                let analysis = analyze(text.as_bytes(), Dialect::default(), &Rules::default());
-                let inner = match analysis.statements.first().map(|statement| &statement.kind) {
-                    Some(Kind::Prepare { inner, .. }) => text[inner.body.clone()].to_owned(),
-                    _ => text[inner.body.clone()].to_owned(),
-                };
+                let inner = text[inner.body.clone()].to_owned();
                 self.statements.insert(name.clone().into_bytes(), inner);
                 self.complete("PREPARE");
             }
@@ -462,6 +465,7 @@ impl Model {
     }
 
     fn select_or_write(&mut self, text: &str, is_simple: bool) {
+        self.has_news |= text.starts_with("SET standard_conforming_strings");
         let Some(column) = columns(text) else {
             return self.complete(text.split(' ').next().unwrap_or_default());
         };

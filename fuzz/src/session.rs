@@ -115,7 +115,7 @@ impl Pump {
         }
     }
 
-    pub fn from_client(&mut self, bytes: &[u8]) {
+    pub fn hear_client(&mut self, bytes: &[u8]) {
         self.client.extend_from_slice(bytes);
         if !self.waits && !self.has_ended {
             self.decide_on_client();
@@ -134,7 +134,7 @@ impl Pump {
         self.client.drain(..consumed);
     }
 
-    pub fn from_server(&mut self, bytes: &[u8]) {
+    pub fn hear_server(&mut self, bytes: &[u8]) {
         if self.has_ended {
             return;
         }
@@ -172,9 +172,9 @@ fn play(policy: &Arc<Policy>, startup: Option<Arc<Context>>, script: &[Turn], cu
     for turn in script {
         for chunk in chunks(&turn.bytes, cuts) {
             if turn.is_client {
-                pump.from_client(chunk);
+                pump.hear_client(chunk);
             } else {
-                pump.from_server(chunk);
+                pump.hear_server(chunk);
             }
         }
         pump.retry_client();

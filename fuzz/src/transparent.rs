@@ -37,7 +37,7 @@ fn transparent(data: &[u8]) {
         story.push(client_frame(&mut input, &mut frame));
         expected.extend(direct.feed(&frame));
         for chunk in chunks(&frame, &[cut]) {
-            pump.from_client(chunk);
+            pump.hear_client(chunk);
         }
         if !lags || input.flag() {
             answer(&mut pump, &mut server, cut);
@@ -79,7 +79,7 @@ fn answer(pump: &mut Pump, server: &mut Model, cut: u8) {
         let said = std::mem::take(&mut pump.to_server);
         let answer = server.feed(&said);
         for chunk in chunks(&answer, &[cut]) {
-            pump.from_server(chunk);
+            pump.hear_server(chunk);
             pump.retry_client();
         }
         if answer.is_empty() && pump.to_server.is_empty() {
@@ -119,6 +119,9 @@ const TEXTS: &[&str] = &[
     "RESET bemi.context",
     "RESET ALL",
     "CALL p()",
+    "SELECT name FROM pg_prepared_statements",
+    "SET standard_conforming_strings = off",
+    "SELECT set_config('bemi.context', $1, false)",
     "",
 ];
 

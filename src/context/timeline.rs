@@ -43,8 +43,10 @@ pub enum Effect {
     Set(Scope, Value),
     /// SET .. FROM CURRENT: the value stays and its scope changes.
     Keep(Scope),
-    /// RESET, RESET ALL, SET .. TO DEFAULT, DISCARD ALL.
+    /// RESET, RESET ALL, SET .. TO DEFAULT.
     Reset(Scope),
+    /// DISCARD ALL. It commits at once, whatever fails behind it in its group (`PreventInTransactionBlock`).
+    Discard,
     /// A message of ours went to the log.
     Emitted(Message),
 }
@@ -52,7 +54,10 @@ pub enum Effect {
 impl Effect {
     /// Whether it changes the value of the setting by itself.
     pub fn changes_setting(&self) -> bool {
-        matches!(self, Self::Set(..) | Self::Keep(_) | Self::Reset(_))
+        matches!(
+            self,
+            Self::Set(..) | Self::Keep(_) | Self::Reset(_) | Self::Discard
+        )
     }
 
     /// Whether it starts, ends or divides a transaction.
@@ -129,7 +134,8 @@ impl Timeline {
                     self.status = TransactionStatus::InBlock;
                 }
             }
-            Effect::Commit { chain } => self.end_transaction(true, *chain),
+            // A failed transaction can only be rolled back.
+            Effect::Commit { chain } => self.end_transaction(!self.in_failed_transaction(), *chain),
             Effect::Rollback { chain } => self.end_transaction(false, *chain),
             Effect::Savepoint(name) => {
                 self.savepoints.push(Savepoint {
@@ -144,6 +150,10 @@ impl Timeline {
                 .setting
                 .set(*scope, self.setting.value().clone(), self.level()),
             Effect::Reset(scope) => self.setting.reset(*scope, self.level()),
+            Effect::Discard => {
+                self.setting.reset(Scope::Session, self.level());
+                self.end_transaction(true, false);
+            }
             Effect::Emitted(message) => self.in_force = Some(Arc::clone(message)),
         }
     }
@@ -277,6 +287,23 @@ mod tests {
         timeline.end_of_group(TransactionStatus::Idle, true);
         assert_eq!(timeline.value(), &Value::Known(None));
         assert!(timeline.is_settled());
+    }
+
+    #[test]
+    fn discard_all_is_not_rolled_back_by_what_fails_behind_it() {
+        let mut timeline = after(&[set(Scope::Session, r#"{"a":1}"#)]);
+        timeline.end_of_group(TransactionStatus::Idle, false);
+        timeline.apply(&Effect::Discard);
+        timeline.end_of_group(TransactionStatus::Idle, true);
+        assert_eq!(timeline.value(), &Value::Known(None));
+    }
+
+    #[test]
+    fn commit_in_a_failed_transaction_rolls_back() {
+        let mut timeline = after(&[Effect::Begin, set(Scope::Session, r#"{"a":1}"#)]);
+        timeline.end_of_group(TransactionStatus::Failed, true);
+        timeline.apply(&Effect::Commit { chain: false });
+        assert_eq!(timeline.value(), &Value::Known(None));
     }
 
     #[test]

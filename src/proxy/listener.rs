@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener, UnixStream, lookup_host};
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket, UnixStream, lookup_host};
 
 use super::stream::Accepted;
 use super::workers::Workers;
@@ -18,6 +18,11 @@ use crate::config::ListenAddress;
 /// How long to wait when the system has no more file descriptors or memory for a connection: it will have when
 /// others have ended.
 const EXHAUSTED: Duration = Duration::from_millis(100);
+
+/// Connections that the system holds until they are accepted, as many as the server asks for (`PG_SOMAXCONN`); the
+/// system has a limit of its own. Where it holds no more, a client waits a second before it tries again: with the
+/// usual 128, a crowd of strangers at the door is felt by everybody.
+const BACKLOG: u32 = 10_000;
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -144,20 +149,34 @@ async fn bind(address: &ListenAddress) -> io::Result<Vec<Listener>> {
         ListenAddress::Tcp { host, port } => {
             let mut listeners = Vec::new();
             for resolved in lookup_host((host.as_str(), *port)).await? {
-                listeners.push(Listener::Tcp(TcpListener::bind(resolved).await?));
+                listeners.push(Listener::Tcp(listen(resolved)?));
             }
             Ok(listeners)
         }
         ListenAddress::Unix { .. } => {
             let path = address.socket_path().unwrap_or_default();
             remove_stale(&path).await?;
-            let listener = UnixListener::bind(&path)?;
+            let socket = UnixSocket::new_stream()?;
+            socket.bind(&path)?;
+            let listener = socket.listen(BACKLOG)?;
             Ok(vec![Listener::Unix {
                 listener,
                 _file: SocketFile(path),
             }])
         }
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // Connections of a proxy that has just ended must not keep the next one from listening.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// A socket file whose owner is gone keeps nobody from listening; one that answers does.

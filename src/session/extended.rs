@@ -32,7 +32,8 @@ impl Session {
                     group: self.group,
                     was_executed: false.into(),
                 };
-                self.statements.send(parse.statement, Some(Arc::new(prepared)));
+                self.statements
+                    .send(parse.statement, Some(Arc::new(prepared)), self.group);
                 Some(Outcome::Statement)
             }
             Err(_) => None,
@@ -90,9 +91,14 @@ impl Session {
             }
             return Step::NeedMore;
         };
+        if self.statements.is_uncertain(names.statement, self.group) {
+            return Step::Wait;
+        }
         let prepared = self.statements.get(names.statement).map(Arc::clone);
+        // What a PREPARE prepared is not what its own text assigns.
         let assignment = match prepared
             .as_ref()
+            .filter(|prepared| !prepared.is_sql_level)
             .and_then(|prepared| prepared.verdict.assignment(0))
         {
             Some(Assignment::Bound(_)) if is_oversized => Some(Assignment::Ask(Question::Whether(None))),
@@ -112,7 +118,7 @@ impl Session {
                 was_started: false.into(),
             })
         });
-        self.portals.send(names.portal, portal);
+        self.portals.send(names.portal, portal, self.group);
         self.sent(Reply {
             owner: Owner::Client,
             kind: Kind::Bind,
@@ -135,14 +141,18 @@ impl Session {
     }
 
     pub(super) fn on_execute(&mut self, header: Header, body: &[u8], edit: &mut Edit<'_>) -> Step {
-        let portal = frontend::execute(body)
-            .ok()
-            .and_then(|name| self.portals.get(name))
-            .map(Arc::clone);
+        let name = frontend::execute(body).ok();
+        if name.is_some_and(|name| self.portals.is_uncertain(name, self.group)) {
+            return Step::Wait;
+        }
+        let portal = name.and_then(|name| self.portals.get(name)).map(Arc::clone);
         let Some(portal) = portal.filter(|portal| !portal.was_started.load(Ordering::Relaxed)) else {
             self.sent(Reply::client(Kind::Execute));
             return self.forward(header, edit);
         };
+        if self.executes_uncertain(&portal.prepared.verdict) {
+            return Step::Wait;
+        }
         match self.plan_execution(&portal.prepared) {
             Plan::Wait => return Step::Wait,
             Plan::Nothing => {}
@@ -163,9 +173,12 @@ impl Session {
             self.refuse(refusal, edit.insert());
         }
         let assigned = portal.assignment.as_ref().and_then(Assignment::effect);
-        let outcome = assigned
-            .map(Outcome::Timeline)
-            .or_else(|| self.outcome_of(&portal.prepared.verdict, portal.prepared.index));
+        let prepared = &portal.prepared;
+        let outcome = match assigned {
+            Some(effect) => Some(Outcome::Timeline(effect)),
+            None if prepared.is_sql_level => None,
+            None => self.outcome_of(&prepared.verdict, prepared.index),
+        };
         self.sent(Reply {
             owner: Owner::Client,
             kind: Kind::Execute,
@@ -173,10 +186,20 @@ impl Session {
         });
         // The frame is whole here, so what is inserted next stands behind it.
         self.pass(edit, header.frame_len);
-        if let Some(Assignment::Ask(question)) = portal.assignment {
+        if let Some(question) = self.question_of_portal(portal) {
             self.probe(question, edit.insert());
         }
         Step::Done
+    }
+
+    fn question_of_portal(&self, portal: &Portal) -> Option<Question> {
+        let prepared = &portal.prepared;
+        match portal.assignment {
+            Some(Assignment::Ask(question)) => Some(question),
+            Some(_) => None,
+            None if prepared.is_sql_level => prepared.question(),
+            None => self.question(&prepared.verdict, prepared.index),
+        }
     }
 
     fn plan_execution(&self, prepared: &Arc<Prepared>) -> Plan {
@@ -207,7 +230,7 @@ impl Session {
         let is_prepared = match self.reserved {
             Reserved::Ready => true,
             Reserved::Sent { group } => group == self.group,
-            Reserved::Absent => false,
+            Reserved::Absent | Reserved::Unsure => false,
         };
         if !is_prepared {
             ours::write_prepare(out);

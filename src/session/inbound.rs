@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::edit::Edit;
-use super::names::Names;
 use super::replies::{Kind, Outcome, Owner, Reply};
 use super::{Reserved, Session, ours};
 use crate::wire::frame::{HEADER_LEN, Header};
@@ -165,7 +164,7 @@ impl Session {
         let (kind, outcome) = match header.tag {
             tag::QUERY => (Kind::Query(None), None),
             tag::PARSE => {
-                self.statements.send(name, None);
+                self.statements.send(name, None, self.group);
                 (Kind::Parse, Some(Outcome::Statement))
             }
             tag::EXECUTE => (Kind::Execute, None),
@@ -215,11 +214,11 @@ impl Session {
     fn on_close(&mut self, header: Header, body: &[u8], edit: &mut Edit<'_>) -> Step {
         let outcome = match frontend::named("Close", body) {
             Ok(Named::Statement(name)) => {
-                self.statements.send(name, None);
+                self.statements.send(name, None, self.group);
                 Some(Outcome::Statement)
             }
             Ok(Named::Portal(name)) => {
-                self.portals.send(name, None);
+                self.portals.send(name, None, self.group);
                 Some(Outcome::Portal)
             }
             Err(_) => None,
@@ -239,9 +238,16 @@ impl Session {
             self.sent(Reply {
                 owner: Owner::Housekeeping,
                 kind: Kind::Close,
-                outcome: None,
+                outcome: Some(Outcome::Hidden),
             });
-            self.reserved = Reserved::Absent;
+            self.reserved = Reserved::Unsure;
+        }
+    }
+
+    /// Something that will remove the reserved statement, if it succeeds, was sent.
+    fn doubt_reserved(&mut self) {
+        if self.reserved != Reserved::Absent {
+            self.reserved = Reserved::Unsure;
         }
     }
 
@@ -259,14 +265,14 @@ impl Session {
             Sql::RollbackTo(name) => Effect::RollbackTo(name.as_str().into()),
             Sql::ResetAll => Effect::Reset(Scope::Session),
             Sql::DiscardAll => {
-                self.reserved = Reserved::Absent;
+                self.doubt_reserved();
                 return Some(Outcome::DiscardAll);
             }
             Sql::Deallocate { name: None } => {
-                self.reserved = Reserved::Absent;
+                self.doubt_reserved();
                 return Some(Outcome::DeallocateAll);
             }
-            Sql::Deallocate { name: Some(name) } => return Some(define(&mut self.statements, name, None)),
+            Sql::Deallocate { name: Some(name) } => return Some(self.define(name, None)),
             Sql::Prepare { name, .. } => {
                 let prepared = super::Prepared {
                     verdict: Arc::clone(verdict),
@@ -275,13 +281,18 @@ impl Session {
                     group: self.group,
                     was_executed: false.into(),
                 };
-                return Some(define(&mut self.statements, name, Some(Arc::new(prepared))));
+                return Some(self.define(name, Some(Arc::new(prepared))));
             }
             Sql::Write | Sql::BlockOnlyWrite | Sql::Execute { .. } | Sql::Set { .. } | Sql::Other => {
                 return None;
             }
         };
         Some(Outcome::Timeline(effect))
+    }
+
+    fn define(&mut self, name: &str, definition: Option<Arc<super::Prepared>>) -> Outcome {
+        self.statements.send(name.as_bytes(), definition, self.group);
+        Outcome::Statement
     }
 }
 
@@ -291,9 +302,4 @@ fn belongs_to_copy(tag: u8) -> bool {
         tag,
         tag::COPY_DATA | tag::COPY_DONE | tag::COPY_FAIL | tag::FLUSH | tag::SYNC
     )
-}
-
-fn define<T: Clone>(names: &mut Names<T>, name: &str, definition: Option<T>) -> Outcome {
-    names.send(name.as_bytes(), definition);
-    Outcome::Statement
 }

@@ -17,7 +17,9 @@
 //! would read somebody else's setting. It is used for the one case that needs it: a value computed by an
 //! expression in the very group of the write.
 
+mod answers;
 mod cache;
+mod confirm;
 pub mod edit;
 mod extended;
 mod inbound;
@@ -79,6 +81,8 @@ pub struct Session {
     is_copying: bool,
     /// An error came since the last ReadyForQuery.
     group_failed: bool,
+    /// The end of a statement whose effect is being looked at: should that fail, it has failed.
+    held_back: Vec<u8>,
     inbound_rest: Rest,
     outbound_rest: Rest,
     counters: Counters,
@@ -105,8 +109,10 @@ pub struct Counters {
 /// The state of the reserved prepared statement on the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reserved {
-    /// Not there, or not known to be.
+    /// Not there.
     Absent,
+    /// There or not: what removes it was sent, and may fail or be skipped.
+    Unsure,
     /// Its Parse was sent in this group: if that fails, what follows in the group is skipped as well.
     Sent { group: u64 },
     /// Its ParseComplete came.
@@ -166,6 +172,7 @@ impl Session {
             is_skipping: false,
             is_copying: false,
             group_failed: false,
+            held_back: Vec::new(),
             inbound_rest: Rest::default(),
             outbound_rest: Rest::default(),
             counters: Counters::default(),

@@ -3,6 +3,9 @@
 //! A client that pipelines uses a name before the server has confirmed it, and the server may skip what defined
 //! it after an error. So each definition is pending until its reply: look-ups see the pending ones first, an
 //! error takes back those that were skipped, and a redefinition that is still in flight is not lost with them.
+//!
+//! What a name stands for is sure enough where the definition was sent in the group that uses it: they fail together.
+//! A definition of an earlier group may fail alone, and then an older one counts, if there is one.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -10,9 +13,22 @@ use std::collections::{HashMap, VecDeque};
 #[derive(Debug)]
 pub struct Names<T> {
     confirmed: HashMap<Box<[u8]>, T>,
-    pending: VecDeque<(Box<[u8]>, Option<T>)>,
-    /// The youngest pending definition of each name; `None` is a removal.
-    ahead: HashMap<Box<[u8]>, Option<T>>,
+    pending: VecDeque<Pending<T>>,
+    /// The youngest pending definition of each name.
+    ahead: HashMap<Box<[u8]>, Pending<T>>,
+    sent: u64,
+}
+
+/// A definition in flight.
+#[derive(Debug, Clone)]
+struct Pending<T> {
+    name: Box<[u8]>,
+    /// `None` is a removal.
+    definition: Option<T>,
+    /// The group in which it was sent.
+    group: u64,
+    /// Counts definitions.
+    serial: u64,
 }
 
 impl<T> Default for Names<T> {
@@ -21,6 +37,7 @@ impl<T> Default for Names<T> {
             confirmed: HashMap::new(),
             pending: VecDeque::new(),
             ahead: HashMap::new(),
+            sent: 0,
         }
     }
 }
@@ -29,31 +46,51 @@ impl<T: Clone> Names<T> {
     /// What the name will stand for if all that is in flight succeeds.
     pub fn get(&self, name: &[u8]) -> Option<&T> {
         match self.ahead.get(name) {
-            Some(pending) => pending.as_ref(),
+            Some(pending) => pending.definition.as_ref(),
             None => self.confirmed.get(name),
         }
     }
 
-    /// A definition or removal (`None`) was sent to the server.
-    pub fn send(&mut self, name: &[u8], definition: Option<T>) {
-        self.ahead.insert(name.into(), definition.clone());
-        self.pending.push_back((name.into(), definition));
+    /// Whether what the name stands for in this group depends on the fate of an earlier one.
+    pub fn is_uncertain(&self, name: &[u8], group: u64) -> bool {
+        let Some(youngest) = self.ahead.get(name).filter(|youngest| youngest.group != group) else {
+            return false;
+        };
+        let is_older = |pending: &Pending<T>| {
+            pending.name == youngest.name && pending.serial != youngest.serial && pending.definition.is_some()
+        };
+        self.confirmed.contains_key(name) || self.pending.iter().any(is_older)
+    }
+
+    /// A definition or removal (`None`) was sent to the server, in this group.
+    pub fn send(&mut self, name: &[u8], definition: Option<T>, group: u64) {
+        self.sent += 1;
+        let pending = Pending {
+            name: name.into(),
+            definition,
+            group,
+            serial: self.sent,
+        };
+        self.ahead.insert(name.into(), pending.clone());
+        self.pending.push_back(pending);
     }
 
     /// The server confirmed the oldest pending definition.
     pub fn confirm(&mut self) {
-        if let Some((name, definition)) = self.pending.pop_front() {
-            match definition {
-                Some(definition) => {
-                    self.confirmed.insert(name, definition);
-                }
-                None => {
-                    self.confirmed.remove(&name);
-                }
-            }
+        let Some(oldest) = self.pending.pop_front() else {
+            return;
+        };
+        let youngest = self.ahead.get(&oldest.name);
+        if youngest.is_some_and(|youngest| youngest.serial == oldest.serial) {
+            self.ahead.remove(&oldest.name);
         }
-        if self.pending.is_empty() {
-            self.ahead.clear();
+        match oldest.definition {
+            Some(definition) => {
+                self.confirmed.insert(oldest.name, definition);
+            }
+            None => {
+                self.confirmed.remove(&oldest.name);
+            }
         }
     }
 
@@ -61,7 +98,8 @@ impl<T: Clone> Names<T> {
     pub fn discard(&mut self, n: usize) {
         if n > 0 {
             self.pending.drain(..n.min(self.pending.len()));
-            self.ahead = self.pending.iter().cloned().collect();
+            let youngest = self.pending.iter().cloned();
+            self.ahead = youngest.map(|pending| (pending.name.clone(), pending)).collect();
         }
     }
 
@@ -78,9 +116,9 @@ mod tests {
     #[test]
     fn what_is_pending_is_seen_before_what_is_confirmed() {
         let mut names = Names::default();
-        names.send(b"s", Some(1));
+        names.send(b"s", Some(1), 1);
         names.confirm();
-        names.send(b"s", Some(2));
+        names.send(b"s", Some(2), 1);
         assert_eq!(names.get(b"s"), Some(&2));
         names.discard(1);
         assert_eq!(names.get(b"s"), Some(&1));
@@ -89,8 +127,8 @@ mod tests {
     #[test]
     fn a_skipped_definition_does_not_take_a_later_one_along() {
         let mut names = Names::default();
-        names.send(b"s", Some(1));
-        names.send(b"s", Some(2));
+        names.send(b"s", Some(1), 1);
+        names.send(b"s", Some(2), 1);
         names.discard(1);
         assert_eq!(names.get(b"s"), Some(&2));
         names.confirm();
@@ -100,19 +138,36 @@ mod tests {
     #[test]
     fn a_pending_removal_hides_the_name() {
         let mut names = Names::default();
-        names.send(b"s", Some(1));
+        names.send(b"s", Some(1), 1);
         names.confirm();
-        names.send(b"s", None);
+        names.send(b"s", None, 1);
         assert_eq!(names.get(b"s"), None);
         names.confirm();
         assert_eq!(names.get(b"s"), None);
     }
 
     #[test]
+    fn a_redefinition_in_an_earlier_group_is_uncertain_and_a_first_definition_is_not() {
+        let mut names = Names::default();
+        names.send(b"s", Some(1), 1);
+        assert!(!names.is_uncertain(b"s", 2));
+        names.send(b"s", Some(2), 2);
+        assert!(!names.is_uncertain(b"s", 2));
+        assert!(names.is_uncertain(b"s", 3));
+        names.confirm();
+        assert!(names.is_uncertain(b"s", 3));
+        names.confirm();
+        names.send(b"other", Some(1), 3);
+        assert!(!names.is_uncertain(b"s", 3));
+        names.send(b"s", None, 3);
+        assert!(names.is_uncertain(b"s", 4));
+    }
+
+    #[test]
     fn forgetting_can_spare_the_unnamed_one() {
         let mut names = Names::default();
         for name in [&b""[..], b"s"] {
-            names.send(name, Some(1));
+            names.send(name, Some(1), 1);
             names.confirm();
         }
         names.forget(true);

@@ -1,11 +1,11 @@
 //! What the server sends: matched with what was asked, forwarded or taken out.
 
+use super::Session;
 use super::edit::Edit;
 use super::refusal::Refusal;
 use super::replies::{Insertion, Kind, Outcome, Owner, QueryReplies};
 use super::simple::original_position;
-use super::{Reserved, Session, ours};
-use crate::context::{Context, Effect, Scope, Value, payload};
+use crate::context::Value;
 use crate::wire::backend::{self, TransactionStatus, tag};
 use crate::wire::encoding::ClientEncoding;
 use crate::wire::frame::{HEADER_LEN, Header};
@@ -22,19 +22,12 @@ pub struct OutOfStep {
 
 /// What becomes of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+pub(super) enum Fate {
     Keep,
     Drop,
     /// It was written anew.
     Replaced,
     NeedMore,
-}
-
-/// How far a message answers the entry at the front of the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    Part,
-    Whole,
 }
 
 impl Session {
@@ -200,177 +193,8 @@ impl Session {
             .is_some_and(|ahead| *ahead.value() == Value::OnServer)
     }
 
-    fn on_answer(
-        &mut self,
-        header: Header,
-        whole: Option<&[u8]>,
-        edit: &mut Edit<'_>,
-    ) -> Result<Fate, OutOfStep> {
-        let out_of_step = OutOfStep { tag: header.tag };
-        let front = self.replies.front().ok_or(out_of_step)?;
-        match &front.kind {
-            Kind::Query(Some(_)) => self.on_query_answer(header, whole),
-            kind => {
-                let answer = answers(kind, header.tag).ok_or(out_of_step)?;
-                let is_ours = front.owner != Owner::Client;
-                let is_probe = front.owner == Owner::Probe && header.tag == tag::DATA_ROW;
-                if answer == Answer::Part && !is_probe {
-                    if header.tag == tag::COPY_IN_RESPONSE {
-                        self.begin_copy();
-                    }
-                    return Ok(if is_ours { Fate::Drop } else { Fate::Keep });
-                }
-                let Some(body) = whole else {
-                    return Ok(Fate::NeedMore);
-                };
-                if is_probe {
-                    self.read_probe(body);
-                    return Ok(Fate::Drop);
-                }
-                let _ = edit;
-                let outcome = self.replies.take_outcome(false);
-                self.replies.pop();
-                self.confirm(outcome, header.tag, body);
-                Ok(if is_ours { Fate::Drop } else { Fate::Keep })
-            }
-        }
-    }
-
-    /// An answer to a simple Query with statements that matter. Ours are known by the name of their column, so that
-    /// a text whose statements were miscounted still cannot lose or leak a row.
-    fn on_query_answer(&mut self, header: Header, whole: Option<&[u8]>) -> Result<Fate, OutOfStep> {
-        let answer = answers(&Kind::Query(None), header.tag).ok_or(OutOfStep { tag: header.tag })?;
-        debug_assert_eq!(answer, Answer::Part);
-        let owner = self.slot_owner();
-        match header.tag {
-            tag::ROW_DESCRIPTION if self.has_slot_of_ours() => {
-                let Some(body) = whole else {
-                    return Ok(Fate::NeedMore);
-                };
-                let is_ours = backend::only_column_name(body) == Ok(Some(ours::RESERVED.as_bytes()));
-                if is_ours {
-                    self.skip_to_slot_of_ours();
-                    Ok(Fate::Drop)
-                } else {
-                    Ok(Fate::Keep)
-                }
-            }
-            tag::COMMAND_COMPLETE | tag::EMPTY_QUERY_RESPONSE => {
-                let Some(body) = whole else {
-                    return Ok(Fate::NeedMore);
-                };
-                let outcome = self.replies.take_outcome(true);
-                self.confirm(outcome, header.tag, body);
-                Ok(if owner == Some(Whose::Client) || owner.is_none() {
-                    Fate::Keep
-                } else {
-                    Fate::Drop
-                })
-            }
-            tag::DATA_ROW if owner == Some(Whose::Probe) => {
-                let Some(body) = whole else {
-                    return Ok(Fate::NeedMore);
-                };
-                self.read_probe(body);
-                Ok(Fate::Drop)
-            }
-            tag::COPY_IN_RESPONSE => {
-                self.begin_copy();
-                Ok(Fate::Keep)
-            }
-            _ if owner == Some(Whose::Ours) => Ok(Fate::Drop),
-            _ => Ok(Fate::Keep),
-        }
-    }
-
-    fn begin_copy(&mut self) {
-        let end_was_sent = self.replies.ignore_syncs_during_copy();
-        self.is_copying = !end_was_sent;
-        self.look_ahead_again();
-    }
-
-    /// The value that only the server knew.
-    fn read_probe(&mut self, body: &[u8]) {
-        let value = match backend::first_column(body) {
-            Ok(text) => {
-                let text = self.dialect.encoding.decode(text.unwrap_or_default());
-                match Context::parse(&text, self.policy.rules.max_context_bytes) {
-                    Ok(context) => Value::Known(context.map(Into::into)),
-                    Err(_) => return,
-                }
-            }
-            Err(_) => return,
-        };
-        let outcome = match self.replies.front_mut() {
-            Some(front) => match &mut front.kind {
-                Kind::Query(Some(query)) => query.slots.front_mut().and_then(|slot| slot.outcome.as_mut()),
-                _ => front.outcome.as_mut(),
-            },
-            None => None,
-        };
-        if let Some(Outcome::Timeline(Effect::Set(_, unknown)) | Outcome::MaybeSet { found: unknown, .. }) =
-            outcome
-        {
-            *unknown = value;
-        }
-    }
-
-    /// A statement succeeded.
-    fn confirm(&mut self, outcome: Option<Outcome>, tag: u8, body: &[u8]) {
-        match outcome {
-            None => {}
-            Some(Outcome::Statement) => self.statements.confirm(),
-            Some(Outcome::Portal) => self.portals.confirm(),
-            Some(Outcome::DeallocateAll) => self.statements.forget(true),
-            Some(Outcome::DiscardAll) => {
-                self.statements.forget(true);
-                self.portals.forget(false);
-                self.confirm_effect(&Effect::Reset(Scope::Session));
-            }
-            Some(Outcome::Prepared { group }) => {
-                if self.reserved == (Reserved::Sent { group }) && !self.policy.is_pooled {
-                    self.reserved = Reserved::Ready;
-                }
-            }
-            Some(Outcome::MaybeSet { scope, found }) => {
-                if let Some(effect) = self.what_was_set(scope, found) {
-                    self.confirm_effect(&effect);
-                }
-            }
-            // COMMIT in a failed transaction rolls back, and its tag says so.
-            Some(Outcome::Timeline(Effect::Commit { chain }))
-                if tag == tag::COMMAND_COMPLETE
-                    && backend::command_complete(body) == Ok(&b"ROLLBACK"[..]) =>
-            {
-                self.confirm_effect(&Effect::Rollback { chain });
-            }
-            Some(Outcome::Timeline(effect)) => self.confirm_effect(&effect),
-        }
-        if self.replies.is_empty() {
-            self.ahead = None;
-        }
-    }
-
-    /// What a statement did that may have set the setting, from the value found behind it. Where the same value does
-    /// not tell, or it is not known when it ends, the server is asked from now on.
-    fn what_was_set(&self, scope: Option<Scope>, found: Value) -> Option<Effect> {
-        let before = self.confirmed.value();
-        let is_known = found != Value::OnServer && *before != Value::OnServer;
-        match scope {
-            Some(scope) if is_known && found != *before => Some(Effect::Set(scope, found)),
-            Some(_) if is_known && self.confirmed.setting_is_settled() => None,
-            Some(_) | None => Some(Effect::Set(Scope::Session, Value::OnServer)),
-        }
-    }
-
-    fn confirm_effect(&mut self, effect: &Effect) {
-        if let Effect::Emitted(message) = effect {
-            self.counters.contextualised += u64::from(**message != *payload::NOTHING);
-        }
-        self.confirmed.apply(effect);
-    }
-
     fn on_error(&mut self, body: &[u8], edit: &mut Edit<'_>) -> Fate {
+        self.held_back.clear();
         let refusal = self.refusal_for(body);
         let fate = match refusal {
             Some(refusal) => {
@@ -453,7 +277,7 @@ impl Session {
         self.look_ahead_again();
     }
 
-    fn query_replies(&self) -> Option<&QueryReplies> {
+    pub(super) fn query_replies(&self) -> Option<&QueryReplies> {
         match &self.replies.front()?.kind {
             Kind::Query(query) => query.as_deref(),
             _ => None,
@@ -463,24 +287,6 @@ impl Session {
     fn insertions(&self) -> &[Insertion] {
         self.query_replies().map_or(&[], |query| &query.insertions)
     }
-
-    fn slot_owner(&self) -> Option<Whose> {
-        self.query_replies()?
-            .slots
-            .front()
-            .map(|slot| Whose::of(&slot.owner))
-    }
-
-    fn has_slot_of_ours(&self) -> bool {
-        self.query_replies()
-            .is_some_and(|query| query.slots.iter().any(|slot| slot.owner != Owner::Client))
-    }
-
-    fn skip_to_slot_of_ours(&mut self) {
-        while self.slot_owner() == Some(Whose::Client) {
-            let _ = self.replies.take_outcome(true);
-        }
-    }
 }
 
 /// An encoding as the server names it.
@@ -489,60 +295,4 @@ fn encoding(name: &[u8]) -> ClientEncoding {
         .ok()
         .and_then(ClientEncoding::from_name)
         .unwrap_or_default()
-}
-
-/// Whose statement of a Query the server is at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Whose {
-    Client,
-    Probe,
-    Ours,
-}
-
-impl Whose {
-    fn of(owner: &Owner) -> Self {
-        match owner {
-            Owner::Client => Self::Client,
-            Owner::Probe => Self::Probe,
-            Owner::Message | Owner::Refusal(_) | Owner::Housekeeping => Self::Ours,
-        }
-    }
-}
-
-/// Whether a message of this type answers an entry of this kind, and whether that completes it ("Message Flow").
-fn answers(kind: &Kind, tag: u8) -> Option<Answer> {
-    let copies = matches!(
-        tag,
-        tag::COPY_IN_RESPONSE
-            | tag::COPY_OUT_RESPONSE
-            | tag::COPY_BOTH_RESPONSE
-            | tag::COPY_DATA
-            | tag::COPY_DONE
-    );
-    let completes = matches!(tag, tag::COMMAND_COMPLETE | tag::EMPTY_QUERY_RESPONSE);
-    let (part, whole) = match kind {
-        Kind::Startup => (true, false),
-        Kind::Parse => (false, tag == tag::PARSE_COMPLETE),
-        Kind::Bind => (false, tag == tag::BIND_COMPLETE),
-        Kind::Close => (false, tag == tag::CLOSE_COMPLETE),
-        Kind::Describe => (
-            tag == tag::PARAMETER_DESCRIPTION,
-            matches!(tag, tag::ROW_DESCRIPTION | tag::NO_DATA),
-        ),
-        Kind::Execute => (
-            copies || tag == tag::DATA_ROW,
-            completes || tag == tag::PORTAL_SUSPENDED,
-        ),
-        Kind::Query(_) => (
-            copies || completes || matches!(tag, tag::DATA_ROW | tag::ROW_DESCRIPTION),
-            false,
-        ),
-        Kind::FunctionCall => (tag == tag::FUNCTION_CALL_RESPONSE, false),
-        Kind::Sync | Kind::EndOfCopy(_) | Kind::Notice(_) => (false, false),
-    };
-    if whole {
-        Some(Answer::Whole)
-    } else {
-        part.then_some(Answer::Part)
-    }
 }

@@ -41,6 +41,8 @@ pub enum Outcome {
     DiscardAll,
     /// Our own statement is prepared, by a Parse sent in this group.
     Prepared { group: u64 },
+    /// Our own statement is closed.
+    Hidden,
     /// The setting may have been set, to the value found afterwards; `scope` says for how long, if it was.
     MaybeSet { scope: Option<Scope>, found: Value },
 }
@@ -48,13 +50,15 @@ pub enum Outcome {
 impl Outcome {
     /// What it does to the timeline.
     pub fn effect(&self) -> Option<&Effect> {
-        const DISCARD_ALL: Effect = Effect::Reset(Scope::Session);
+        const DISCARD_ALL: Effect = Effect::Discard;
         const UNKNOWN: Effect = Effect::Set(Scope::Session, Value::OnServer);
         match self {
             Self::Timeline(effect) => Some(effect),
             Self::DiscardAll => Some(&DISCARD_ALL),
             Self::MaybeSet { .. } => Some(&UNKNOWN),
-            Self::Statement | Self::Portal | Self::DeallocateAll | Self::Prepared { .. } => None,
+            Self::Statement | Self::Portal | Self::DeallocateAll | Self::Prepared { .. } | Self::Hidden => {
+                None
+            }
         }
     }
 }
@@ -217,6 +221,12 @@ impl Replies {
     /// What the next reply answers.
     pub fn front_mut(&mut self) -> Option<&mut Reply> {
         self.queue.front_mut()
+    }
+
+    /// Whether a look at what the statement just completed did comes next: a Close of ours, then the look itself.
+    pub fn probe_is_next(&self) -> bool {
+        let mut next = self.queue.iter().take_while(|reply| reply.owner != Owner::Client);
+        next.nth(1).is_some_and(|reply| reply.owner == Owner::Probe)
     }
 
     /// All entries, oldest first.

@@ -45,9 +45,9 @@ enum Awaited {
     /// A message of the extended protocol.
     Reply,
     /// The same, of the referee's.
-    Hidden,
-    /// Up to ReadyForQuery, if not skipped after an error.
-    Query,
+    Referee(Refusal),
+    /// Up to ReadyForQuery, if not skipped after an error; the referee is in its text.
+    Query(Option<Refusal>),
     /// Up to ReadyForQuery, in any case.
     Sync,
 }
@@ -77,7 +77,13 @@ impl Conversation {
             let mut heard = Vec::new();
             let spoken = self.step(step, &mut heard);
             let has_ended = spoken.is_err();
-            heard.extend(spoken.err().map(|error| Heard::Ended(error.kind())));
+            heard.extend(spoken.err().map(|error| match error.kind() {
+                // Which of these it is depends on what was still on its way.
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                    Heard::Ended(io::ErrorKind::UnexpectedEof)
+                }
+                kind => Heard::Ended(kind),
+            }));
             transcript.push(heard);
             if has_ended {
                 break;
@@ -111,7 +117,8 @@ impl Conversation {
     fn encode(&mut self, message: &Message, out: &mut Vec<u8>) {
         match message {
             Message::Query(statements) => {
-                self.expect(Awaited::Query);
+                let refusals = statements.iter().filter_map(|sql| sql.refusal);
+                self.expect(Awaited::Query(refusals.take(1).next()));
                 frontend::write_query(out, self.text(statements).as_bytes());
             }
             Message::Parse { name, sql } => {
@@ -135,15 +142,12 @@ impl Conversation {
             } => {
                 let is_server = self.side == Side::Server;
                 if is_server && *refusal == Some(Refusal::Instead) {
-                    self.fail(out);
+                    self.fail(Refusal::Instead, out);
                 }
                 self.expect(Awaited::Reply);
                 write_execute(out, portal, *rows);
-                match refusal {
-                    Some(Refusal::Behind) if is_server => self.fail(out),
-                    // The error that the proxy will add.
-                    Some(Refusal::Behind) => self.expect(Awaited::Reply),
-                    Some(Refusal::Instead) | None => {}
+                if is_server && *refusal == Some(Refusal::Behind) {
+                    self.fail(Refusal::Behind, out);
                 }
             }
             Message::CloseStatement(name) => {
@@ -190,12 +194,12 @@ impl Conversation {
     }
 
     /// A failure of the referee's own, in the client's group.
-    fn fail(&mut self, out: &mut Vec<u8>) {
+    fn fail(&mut self, refusal: Refusal, out: &mut Vec<u8>) {
         frontend::write_close(out, frontend::Named::Statement(REFEREE.as_bytes()));
         frontend::write_parse(out, REFEREE, FAIL, &[]);
         frontend::write_bind(out, REFEREE, REFEREE, &[]);
         frontend::write_execute(out, REFEREE);
-        (0..4).for_each(|_| self.expect(Awaited::Hidden));
+        (0..4).for_each(|_| self.expect(Awaited::Referee(refusal)));
     }
 
     fn expect(&mut self, awaited: Awaited) {
@@ -206,6 +210,7 @@ impl Conversation {
 
     fn hear(&mut self, frame: Frame, heard: &mut Vec<Heard>) {
         let front = self.awaited.front().copied();
+        let is_of_query = matches!(front, Some(Awaited::Query(_)));
         match frame.tag {
             tag::PARSE_COMPLETE
             | tag::BIND_COMPLETE
@@ -213,26 +218,21 @@ impl Conversation {
             | tag::NO_DATA
             | tag::PORTAL_SUSPENDED => self.answered(),
             // Of an Execute, it is the end; of a Query, one statement's.
-            tag::COMMAND_COMPLETE | tag::EMPTY_QUERY_RESPONSE if front != Some(Awaited::Query) => {
-                self.answered()
-            }
+            tag::COMMAND_COMPLETE | tag::EMPTY_QUERY_RESPONSE if !is_of_query => self.answered(),
             // A Describe ends with it; a Query's rows begin with it.
-            tag::ROW_DESCRIPTION if front != Some(Awaited::Query) => self.answered(),
+            tag::ROW_DESCRIPTION if !is_of_query => self.answered(),
             tag::READY_FOR_QUERY => self.answered(),
             tag::ERROR_RESPONSE => self.failed(),
             _ => {}
         }
-        let is_hidden = front == Some(Awaited::Hidden) && frame.tag != tag::ERROR_RESPONSE;
-        if is_hidden {
+        if matches!(front, Some(Awaited::Referee(_))) && frame.tag != tag::ERROR_RESPONSE {
             return;
         }
         match refusal(&frame) {
             None => heard.push(Heard::Frame(frame)),
             Some(code) => {
-                // In a Query the columns of the referee's statement come first.
-                if self.side == Side::Server && front == Some(Awaited::Query) {
-                    let is_description = |heard: &mut Heard| matches!(heard, Heard::Frame(frame) if frame.tag == tag::ROW_DESCRIPTION);
-                    heard.pop_if(is_description);
+                if self.side == Side::Server {
+                    take_back(front, heard);
                 }
                 heard.push(Heard::Refused(code));
             }
@@ -244,13 +244,24 @@ impl Conversation {
     }
 
     fn failed(&mut self) {
-        if !matches!(self.awaited.front(), Some(Awaited::Reply | Awaited::Hidden)) {
+        if !matches!(self.awaited.front(), Some(Awaited::Reply | Awaited::Referee(_))) {
             return;
         }
         while self.awaited.front().is_some_and(|front| *front != Awaited::Sync) {
             self.awaited.pop_front();
         }
         self.is_skipping = self.awaited.is_empty();
+    }
+}
+
+/// Takes back what the server said of the statement that the referee had fail, up to its error.
+fn take_back(awaited: Option<Awaited>, heard: &mut Vec<Heard>) {
+    let is = |tags: &'static [u8]| move |heard: &mut Heard| matches!(heard, Heard::Frame(frame) if tags.contains(&frame.tag));
+    if matches!(awaited, Some(Awaited::Query(_))) {
+        heard.pop_if(is(&[tag::ROW_DESCRIPTION]));
+    }
+    if let Some(Awaited::Query(Some(Refusal::Behind)) | Awaited::Referee(Refusal::Behind)) = awaited {
+        heard.pop_if(is(&[tag::COMMAND_COMPLETE, tag::PORTAL_SUSPENDED]));
     }
 }
 

@@ -54,7 +54,29 @@ fn candidates(script: &Script) -> impl Iterator<Item = Script> {
                 _ => Vec::new(),
             })
     });
-    steps.chain(whole_writes).chain(messages).chain(statements)
+    steps
+        .chain(whole_writes)
+        .chain(messages)
+        .chain(statements)
+        .filter(|candidate| !mixes(candidate))
+}
+
+/// Whether a Query comes before the Sync of what was said in the extended protocol: servers disagree on what that is.
+fn mixes(script: &Script) -> bool {
+    let mut is_open = false;
+    script
+        .steps
+        .iter()
+        .flat_map(|step| &step.messages)
+        .any(|message| {
+            match message {
+                Message::Query(_) => return is_open,
+                Message::Sync => is_open = false,
+                Message::CopyData(_) | Message::CopyDone | Message::CopyFail | Message::Flush => {}
+                _ => is_open = true,
+            }
+            false
+        })
 }
 
 /// A refusal belongs to what is bound and executed, and the end of its data to a COPY: those stay together.

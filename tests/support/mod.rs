@@ -19,10 +19,13 @@
 // Every test binary compiles all of this and uses some of it.
 #![allow(dead_code)]
 
+pub mod conversation;
+pub mod panics;
 pub mod pgbouncer;
 pub mod program;
 pub mod proxy;
 pub mod raw;
+pub mod referee;
 pub mod wal;
 
 use std::sync::OnceLock;

@@ -55,3 +55,15 @@ pub async fn start_in_front_of(url: &str, adjust: impl FnOnce(&mut Config)) -> R
     });
     running
 }
+
+/// A runtime that runs beside a test whose own thread blocks on sockets.
+pub fn background() -> &'static tokio::runtime::Runtime {
+    static RUNTIME: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime")
+    })
+}

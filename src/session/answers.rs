@@ -1,0 +1,243 @@
+//! Replies that answer what was asked, told apart: the client's go on, ours do not.
+
+use super::edit::Edit;
+use super::outbound::{Fate, OutOfStep};
+use super::replies::{Kind, Outcome, Owner};
+use super::{Session, ours};
+use crate::context::{Context, Effect, Value};
+use crate::wire::backend::{self, tag};
+use crate::wire::frame::Header;
+
+/// How far a message answers the entry at the front of the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Part,
+    Whole,
+}
+
+impl Session {
+    pub(super) fn on_answer(
+        &mut self,
+        header: Header,
+        whole: Option<&[u8]>,
+        edit: &mut Edit<'_>,
+    ) -> Result<Fate, OutOfStep> {
+        let out_of_step = OutOfStep { tag: header.tag };
+        let front = self.replies.front().ok_or(out_of_step)?;
+        if matches!(front.kind, Kind::Query(Some(_))) {
+            return self.on_query_answer(header, whole, edit);
+        }
+        let answer = answers(&front.kind, header.tag).ok_or(out_of_step)?;
+        let (is_ours, is_probe) = (front.owner != Owner::Client, front.owner == Owner::Probe);
+        let fate = if is_ours { Fate::Drop } else { Fate::Keep };
+        let is_probed_value = is_probe && header.tag == tag::DATA_ROW;
+        if answer == Answer::Part && !is_probed_value {
+            if header.tag == tag::COPY_IN_RESPONSE {
+                self.begin_copy();
+            }
+            return Ok(fate);
+        }
+        let Some(body) = whole else {
+            return Ok(Fate::NeedMore);
+        };
+        if is_probed_value {
+            self.read_probe(body);
+            return Ok(Fate::Drop);
+        }
+        let outcome = self.replies.take_outcome(false);
+        let is_executed = self
+            .replies
+            .pop()
+            .is_some_and(|reply| reply.kind == Kind::Execute);
+        self.confirm(outcome, header.tag, body);
+        if is_executed && is_probe {
+            self.release(edit);
+        } else if is_executed && self.replies.probe_is_next() {
+            self.hold_back(header, edit);
+            return Ok(Fate::Drop);
+        }
+        Ok(fate)
+    }
+
+    /// An answer to a simple Query with statements that matter. Ours are known by the name of their column, so that
+    /// a text whose statements were miscounted still cannot lose or leak a row.
+    fn on_query_answer(
+        &mut self,
+        header: Header,
+        whole: Option<&[u8]>,
+        edit: &mut Edit<'_>,
+    ) -> Result<Fate, OutOfStep> {
+        answers(&Kind::Query(None), header.tag).ok_or(OutOfStep { tag: header.tag })?;
+        let owner = self.slot_owner();
+        match header.tag {
+            tag::ROW_DESCRIPTION if self.has_slot_of_ours() => {
+                let Some(body) = whole else {
+                    return Ok(Fate::NeedMore);
+                };
+                let is_ours = backend::only_column_name(body) == Ok(Some(ours::RESERVED.as_bytes()));
+                if is_ours {
+                    self.skip_to_slot_of_ours();
+                    Ok(Fate::Drop)
+                } else {
+                    Ok(Fate::Keep)
+                }
+            }
+            tag::COMMAND_COMPLETE | tag::EMPTY_QUERY_RESPONSE => {
+                let Some(body) = whole else {
+                    return Ok(Fate::NeedMore);
+                };
+                let outcome = self.replies.take_outcome(true);
+                self.confirm(outcome, header.tag, body);
+                Ok(self.on_statement_of_query(owner, header, edit))
+            }
+            tag::DATA_ROW if owner == Some(Whose::Probe) => {
+                let Some(body) = whole else {
+                    return Ok(Fate::NeedMore);
+                };
+                self.read_probe(body);
+                Ok(Fate::Drop)
+            }
+            tag::COPY_IN_RESPONSE => {
+                self.begin_copy();
+                Ok(Fate::Keep)
+            }
+            _ if owner == Some(Whose::Ours) => Ok(Fate::Drop),
+            _ => Ok(Fate::Keep),
+        }
+    }
+
+    /// A statement of a Query is complete; whose it was is known from before.
+    fn on_statement_of_query(&mut self, owner: Option<Whose>, header: Header, edit: &mut Edit<'_>) -> Fate {
+        match owner {
+            Some(Whose::Ours) => Fate::Drop,
+            Some(Whose::Probe) => {
+                self.release(edit);
+                Fate::Drop
+            }
+            Some(Whose::Client) if self.slot_owner() == Some(Whose::Probe) => {
+                self.hold_back(header, edit);
+                Fate::Drop
+            }
+            Some(Whose::Client) | None => Fate::Keep,
+        }
+    }
+
+    /// Keeps a message of the client's until a probe has answered as well: if that fails, or the transaction that it
+    /// was the last statement of, the client must not have read that its statement succeeded.
+    fn hold_back(&mut self, header: Header, edit: &Edit<'_>) {
+        let frame = edit.rest().get(..header.frame_len).unwrap_or_default();
+        self.held_back.extend_from_slice(frame);
+    }
+
+    fn release(&mut self, edit: &mut Edit<'_>) {
+        if !self.held_back.is_empty() {
+            edit.insert().append(&mut self.held_back);
+        }
+    }
+
+    fn begin_copy(&mut self) {
+        let end_was_sent = self.replies.ignore_syncs_during_copy();
+        self.is_copying = !end_was_sent;
+        self.look_ahead_again();
+    }
+
+    /// The value that only the server knew.
+    fn read_probe(&mut self, body: &[u8]) {
+        let value = match backend::first_column(body) {
+            Ok(text) => {
+                let text = self.dialect.encoding.decode(text.unwrap_or_default());
+                match Context::parse(&text, self.policy.rules.max_context_bytes) {
+                    Ok(context) => Value::Known(context.map(Into::into)),
+                    Err(_) => return,
+                }
+            }
+            Err(_) => return,
+        };
+        let outcome = match self.replies.front_mut() {
+            Some(front) => match &mut front.kind {
+                Kind::Query(Some(query)) => query.slots.front_mut().and_then(|slot| slot.outcome.as_mut()),
+                _ => front.outcome.as_mut(),
+            },
+            None => None,
+        };
+        if let Some(Outcome::Timeline(Effect::Set(_, unknown)) | Outcome::MaybeSet { found: unknown, .. }) =
+            outcome
+        {
+            *unknown = value;
+        }
+    }
+
+    fn slot_owner(&self) -> Option<Whose> {
+        self.query_replies()?
+            .slots
+            .front()
+            .map(|slot| Whose::of(&slot.owner))
+    }
+
+    fn has_slot_of_ours(&self) -> bool {
+        self.query_replies()
+            .is_some_and(|query| query.slots.iter().any(|slot| slot.owner != Owner::Client))
+    }
+
+    fn skip_to_slot_of_ours(&mut self) {
+        while self.slot_owner() == Some(Whose::Client) {
+            let _ = self.replies.take_outcome(true);
+        }
+    }
+}
+
+/// Whose statement of a Query the server is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Client,
+    Probe,
+    Ours,
+}
+
+impl Whose {
+    fn of(owner: &Owner) -> Self {
+        match owner {
+            Owner::Client => Self::Client,
+            Owner::Probe => Self::Probe,
+            Owner::Message | Owner::Refusal(_) | Owner::Housekeeping => Self::Ours,
+        }
+    }
+}
+
+/// Whether a message of this type answers an entry of this kind, and whether that completes it ("Message Flow").
+fn answers(kind: &Kind, tag: u8) -> Option<Answer> {
+    let copies = matches!(
+        tag,
+        tag::COPY_IN_RESPONSE
+            | tag::COPY_OUT_RESPONSE
+            | tag::COPY_BOTH_RESPONSE
+            | tag::COPY_DATA
+            | tag::COPY_DONE
+    );
+    let completes = matches!(tag, tag::COMMAND_COMPLETE | tag::EMPTY_QUERY_RESPONSE);
+    let (part, whole) = match kind {
+        Kind::Startup => (true, false),
+        Kind::Parse => (false, tag == tag::PARSE_COMPLETE),
+        Kind::Bind => (false, tag == tag::BIND_COMPLETE),
+        Kind::Close => (false, tag == tag::CLOSE_COMPLETE),
+        Kind::Describe => (
+            tag == tag::PARAMETER_DESCRIPTION,
+            matches!(tag, tag::ROW_DESCRIPTION | tag::NO_DATA),
+        ),
+        Kind::Execute => (
+            copies || tag == tag::DATA_ROW,
+            completes || tag == tag::PORTAL_SUSPENDED,
+        ),
+        Kind::Query(_) => (
+            copies || completes || matches!(tag, tag::DATA_ROW | tag::ROW_DESCRIPTION),
+            false,
+        ),
+        Kind::FunctionCall => (tag == tag::FUNCTION_CALL_RESPONSE, false),
+        Kind::Sync | Kind::EndOfCopy(_) | Kind::Notice(_) => (false, false),
+    };
+    if whole {
+        Some(Answer::Whole)
+    } else {
+        part.then_some(Answer::Part)
+    }
+}
