@@ -57,10 +57,11 @@ impl Actor {
     }
 
     pub async fn step(&mut self) {
-        match self.random.random_range(0..14) {
+        match self.random.random_range(0..15) {
             0..=4 => self.write().await,
             5..=7 => self.set().await,
             8 => self.forget().await,
+            14 => self.perhaps_set().await,
             9..=11 => self.transaction().await,
             12 => self.pipeline().await,
             _ => self.fail().await,
@@ -97,7 +98,8 @@ impl Actor {
             self.name, self.count
         );
         let computed = format!("SELECT set_config('bemi.context', {expression}, false)");
-        match self.random.random_range(0..6) {
+        match self.random.random_range(0..8) {
+            6 | 7 => return self.extend().await,
             0 => self.simple(&format!("SET bemi.context = '{context}'")).await,
             1 => {
                 self.extended(&format!("SET bemi.context = '{context}'"), None)
@@ -118,6 +120,43 @@ impl Actor {
             }
         }
         self.context = Some(context);
+    }
+
+    /// The new value depends on the old one, which must be this client's own.
+    async fn extend(&mut self) {
+        let mut context = self.context.clone().unwrap_or_else(|| json!({}));
+        let more = self.fresh();
+        context["extended"] = more["count"].clone();
+        let sql = format!(
+            "SELECT set_config('bemi.context', (coalesce(nullif(current_setting('bemi.context', true), ''), '{{}}')::jsonb \
+             || '{{\"extended\":{}}}')::text, false)",
+            more["count"]
+        );
+        if self.random.random() {
+            self.simple(&sql).await;
+        } else {
+            self.extended(&sql, None).await;
+        }
+        self.context = Some(context);
+    }
+
+    /// Only the server can tell whether these set it.
+    async fn perhaps_set(&mut self) {
+        let other = "SELECT set_config('work' || '_mem', '4MB', false)";
+        self.simple(other).await;
+        self.extended(other, None).await;
+        self.write().await;
+        let context = self.fresh();
+        self.simple("BEGIN").await;
+        self.extended(other, None).await;
+        self.extended(
+            &format!("SELECT set_config('bemi.' || 'context', '{context}', true)"),
+            None,
+        )
+        .await;
+        self.simple(&insert(&Some(context))).await;
+        self.simple("COMMIT").await;
+        self.write().await;
     }
 
     async fn forget(&mut self) {
