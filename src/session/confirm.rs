@@ -60,6 +60,11 @@ impl Session {
     fn what_was_set(&self, scope: Option<Scope>, found: Value) -> Option<Effect> {
         let before = self.confirmed.value();
         let is_known = found != Value::OnServer && *before != Value::OnServer;
+        if self.policy.is_pooled {
+            // There is nobody to ask later on. What may have been for the transaction only must not outlive it.
+            let scope = scope.unwrap_or(Scope::Local);
+            return (is_known && found != *before).then_some(Effect::Set(scope, found));
+        }
         match scope {
             Some(scope) if is_known && found != *before => Some(Effect::Set(scope, found)),
             Some(_) if is_known && self.confirmed.setting_is_settled() => None,

@@ -172,6 +172,10 @@ impl Session {
         if let Some(Assignment::Refused(refusal)) = &portal.assignment {
             self.refuse(refusal, edit.insert());
         }
+        let question = self.question_of_portal(portal);
+        if let Some(sql) = question.and_then(|_| self.restore_sql()) {
+            self.once(Owner::Housekeeping, &sql, None, edit.insert());
+        }
         let assigned = portal.assignment.as_ref().and_then(Assignment::effect);
         let prepared = &portal.prepared;
         let outcome = match assigned {
@@ -186,7 +190,7 @@ impl Session {
         });
         // The frame is whole here, so what is inserted next stands behind it.
         self.pass(edit, header.frame_len);
-        if let Some(question) = self.question_of_portal(portal) {
+        if let Some(question) = question {
             self.probe(question, edit.insert());
         }
         Step::Done

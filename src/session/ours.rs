@@ -98,6 +98,15 @@ pub fn merge_on_server_sql(
     }
 }
 
+/// The statement that gives the setting this value until the transaction ends.
+pub fn restore_sql(context: Option<&Context>) -> String {
+    let value = match context {
+        Some(context) => literal(&[b"{", context.members(), b"}"].concat()),
+        None => literal(b""),
+    };
+    format!("SELECT pg_catalog.set_config('{VARIABLE}',{value},true) AS \"{RESERVED}\"")
+}
+
 /// The statement that reads the setting and fails when its value is no context.
 ///
 /// `json_object_keys` fails on everything but an object and has no rows for NULL; a value over the limit is

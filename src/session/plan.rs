@@ -90,6 +90,17 @@ impl Session {
         }
     }
 
+    /// What must run ahead of a statement that asks the server for the setting, behind a transaction pooler: there
+    /// the server's copy is what the last client of that server connection left. The scope is the transaction, which is
+    /// as long as the connection stays ours.
+    pub(super) fn restore_sql(&self) -> Option<String> {
+        match self.current().value() {
+            Value::Known(context) if self.policy.is_pooled => Some(ours::restore_sql(context.as_deref())),
+            // In the same group a statement of the client's own has set it.
+            Value::OnServer | Value::Known(_) => None,
+        }
+    }
+
     /// Whether what a PREPARE, or a Parse of the client, prepared is a write.
     fn is_write(&self, prepared: &Prepared) -> bool {
         let Some(statement) = prepared.statement() else {

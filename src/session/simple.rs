@@ -38,7 +38,8 @@ impl Session {
             self.sent(Reply::client(Kind::Query(None)));
             return self.forward(header, edit);
         }
-        if (verdict.may_write() && self.must_wait()) || self.executes_uncertain(&verdict) {
+        let depends_on_context = verdict.may_write() || self.policy.is_pooled;
+        if (depends_on_context && self.must_wait()) || self.executes_uncertain(&verdict) {
             return Step::Wait;
         }
         self.note_dialect(&verdict);
@@ -105,6 +106,10 @@ impl Session {
         for (index, statement) in verdict.statements().iter().enumerate() {
             self.put_ahead(verdict, index, statement.range.start, &mut rewrite);
             let question = self.question(verdict, index);
+            if let Some(sql) = question.and_then(|_| self.restore_sql()) {
+                rewrite.put_ahead(statement.range.start, &sql);
+                rewrite.slot(Owner::Housekeeping, None);
+            }
             let assigned = verdict.assignment(index).and_then(Assignment::effect);
             let outcome = assigned
                 .map(Outcome::Timeline)

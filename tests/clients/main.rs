@@ -23,7 +23,7 @@ use bemi::demo::cluster::Cluster;
 use bemi_process::BemiProcess;
 use serde_json::Value as Json;
 use suite::{SUITES, Suite};
-use support::wal::{Item, Transaction, WalReader};
+use support::wal::{Item, Transaction, WalReader, changes};
 use transcript::Transcript;
 
 /// `user_id` of the sessions' context.
@@ -122,7 +122,7 @@ async fn compare(suite: &Suite, cluster: &Cluster, proxy: u16, score: &mut Score
         }
         let ended = proxied.error.clone().map_or(Ok(()), Err);
         score.count(suite, &format!("ends well, {how}"), ended);
-        let (direct, changed) = (changes(&direct.transactions), changes(&proxied.transactions));
+        let (direct, changed) = (committed(&direct.transactions), committed(&proxied.transactions));
         score.count(
             suite,
             &format!("the same changes, {how}"),
@@ -154,18 +154,13 @@ async fn run(suite: &Suite, cluster: &Cluster, port: u16, context: Option<i64>) 
     }
 }
 
-/// The changes, a transaction after the other.
-fn changes(transactions: &[Transaction]) -> Vec<String> {
-    let mut lines = Vec::new();
-    for transaction in transactions {
-        let changes = transaction.items.iter().filter(|item| item.is_change());
-        let before = lines.len();
-        lines.extend(changes.map(Item::to_string));
-        if lines.len() > before {
-            lines.push("COMMIT".to_owned());
-        }
-    }
-    lines
+/// The changes, with a line at the end of each transaction.
+fn committed(transactions: &[Transaction]) -> Vec<String> {
+    let with_end = |mut lines: Vec<String>| {
+        lines.push("COMMIT".to_owned());
+        lines
+    };
+    changes(transactions).into_iter().flat_map(with_end).collect()
 }
 
 /// Every change carries the right context.

@@ -192,6 +192,16 @@ impl Transaction {
     }
 }
 
+/// The changes, one line each, transaction by transaction, without the messages.
+pub fn changes(transactions: &[Transaction]) -> Vec<Vec<String>> {
+    let outline = |transaction: &Transaction| {
+        let changes = transaction.items.iter().filter(|item| item.is_change());
+        changes.map(Item::to_string).collect::<Vec<_>>()
+    };
+    let all = transactions.iter().map(outline);
+    all.filter(|changes| !changes.is_empty()).collect()
+}
+
 impl fmt::Display for Item {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

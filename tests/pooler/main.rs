@@ -3,15 +3,16 @@
 //! Every row says itself which context it must carry. Several clients with contexts of their own share one or two
 //! server connections; what the log says of each row must be what the row says.
 
+mod actor;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::BTreeMap;
 
+use actor::{Actor, insert};
 use bemi::config::Pooler;
 use bemi::wire::startup::startup_packet;
 use futures_util::future::{join, join_all};
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use serde_json::{Value as Json, json};
 use support::pgbouncer::{Options, PgBouncer};
 use support::proxy::{self, RunningProxy};
@@ -19,7 +20,6 @@ use support::wal::{Item, WalReader};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Config, NoTls};
 
 /// A proxy in front of a PgBouncer in front of the server.
@@ -87,210 +87,12 @@ fn without_sql(context: Option<Json>) -> Option<Json> {
     (!members.is_empty()).then_some(Json::Object(members))
 }
 
-/// A client that knows which context its rows must carry.
-struct Actor {
-    client: Client,
-    name: usize,
-    random: StdRng,
-    /// Counts what it has set, so that no two contexts are alike.
-    count: usize,
-    startup: Option<Json>,
-    context: Option<Json>,
-}
-
-impl Actor {
-    async fn connect(stage: &Stage, name: usize, with_startup_context: bool) -> Self {
-        let startup = with_startup_context.then(|| json!({"who": name, "startup": true}));
-        let mut config = stage.config();
-        if let Some(context) = &startup {
-            config.options(format!("-c bemi.context={context}"));
-        }
-        Self {
-            client: support::connect_with(&config).await.0,
-            name,
-            random: StdRng::seed_from_u64(name as u64),
-            count: 0,
-            context: startup.clone(),
-            startup,
-        }
-    }
-
-    fn fresh(&mut self) -> Json {
-        self.count += 1;
-        json!({"who": self.name, "count": self.count})
-    }
-
-    async fn simple(&self, sql: &str) {
-        let done = self.client.batch_execute(sql).await;
-        done.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-    }
-
-    /// Parse, Bind, Execute in one group, with the unnamed statement: what every transaction pooler can take.
-    async fn extended(&self, sql: &str, parameter: Option<&str>) {
-        let done = match parameter {
-            Some(text) => self.client.query_typed(sql, &[(&text, Type::TEXT)]).await,
-            None => self.client.query_typed(sql, &[]).await,
-        };
-        done.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-    }
-
-    async fn step(&mut self) {
-        match self.random.random_range(0..14) {
-            0..=4 => self.write().await,
-            5..=7 => self.set().await,
-            8 => self.forget().await,
-            9..=11 => self.transaction().await,
-            12 => self.pipeline().await,
-            _ => self.fail().await,
-        }
-    }
-
-    async fn write(&mut self) {
-        match self.random.random_range(0..4) {
-            0 => self.simple(&insert(&self.context)).await,
-            1 => self.extended(&insert(&self.context), None).await,
-            2 => {
-                let expected = self.context.as_ref().map(Json::to_string);
-                let sql = "INSERT INTO todo (expected) VALUES ($1)";
-                let done = self.client.query_typed(sql, &[(&expected, Type::TEXT)]).await;
-                done.expect("written");
-            }
-            _ => {
-                let mut merged = self.context.clone().unwrap_or_else(|| json!({}));
-                merged["comment"] = json!(self.name);
-                let sql = format!(
-                    "/*Bemi {{\"comment\":{}}} Bemi*/ {}",
-                    self.name,
-                    insert(&Some(merged))
-                );
-                self.extended(&sql, None).await;
-            }
-        }
-    }
-
-    async fn set(&mut self) {
-        let context = self.fresh();
-        let expression = format!(
-            "'{{\"who\":' || {} || ',\"count\":' || {} || '}}'",
-            self.name, self.count
-        );
-        let computed = format!("SELECT set_config('bemi.context', {expression}, false)");
-        match self.random.random_range(0..6) {
-            0 => self.simple(&format!("SET bemi.context = '{context}'")).await,
-            1 => {
-                self.extended(&format!("SET bemi.context = '{context}'"), None)
-                    .await
-            }
-            2 => {
-                let sql = "SELECT set_config('bemi.context', $1, false)";
-                self.extended(sql, Some(&context.to_string())).await;
-            }
-            3 => self.simple(&computed).await,
-            4 => self.extended(&computed, None).await,
-            _ => {
-                let insert = insert(&Some(context.clone()));
-                self.simple(&format!(
-                    "SET bemi.context = '{context}'; {insert}; SELECT 1; {insert}"
-                ))
-                .await;
-            }
-        }
-        self.context = Some(context);
-    }
-
-    async fn forget(&mut self) {
-        let all = [
-            "RESET bemi.context",
-            "SET bemi.context TO DEFAULT",
-            "DISCARD ALL",
-            "RESET ALL",
-        ];
-        let sql = all[self.random.random_range(0..all.len())];
-        self.simple(sql).await;
-        self.context = self.startup.clone();
-    }
-
-    /// In a transaction the server connection stays the same, so statements may have names.
-    async fn transaction(&mut self) {
-        let before = self.context.clone();
-        self.simple("BEGIN").await;
-        let (session, local) = (self.fresh(), self.fresh());
-        let is_set = self.random.random();
-        if is_set {
-            self.simple(&format!("SET bemi.context = '{session}'")).await;
-            self.context = Some(session);
-            self.simple(&insert(&self.context)).await;
-        }
-        let is_local = self.random.random();
-        let mut current = self.context.clone();
-        if is_local {
-            self.extended(
-                "SELECT set_config('bemi.context', $1, true)",
-                Some(&local.to_string()),
-            )
-            .await;
-            current = Some(local);
-        }
-        self.client
-            .execute(&insert(&current), &[])
-            .await
-            .expect("written");
-        if self.random.random() {
-            self.simple(&format!(
-                "SAVEPOINT one_more; SET LOCAL bemi.context = '{{\"lost\":{}}}'",
-                self.name
-            ))
-            .await;
-            self.simple("ROLLBACK TO one_more").await;
-        }
-        self.extended(&insert(&current), None).await;
-        if self.random.random() {
-            self.simple("COMMIT").await;
-        } else {
-            self.simple("ROLLBACK").await;
-            self.context = before;
-        }
-        self.simple(&insert(&self.context)).await;
-    }
-
-    /// Sent without waiting for replies.
-    async fn pipeline(&mut self) {
-        let context = self.fresh();
-        let (set, write) = (
-            format!("SET bemi.context = '{context}'"),
-            insert(&Some(context.clone())),
-        );
-        if self.random.random() {
-            join(self.extended(&set, None), self.extended(&write, None)).await;
-        } else {
-            join(self.simple(&set), self.simple(&write)).await;
-        }
-        self.context = Some(context);
-    }
-
-    /// A SET that is undone by the failure of what stands behind it.
-    async fn fail(&mut self) {
-        let sql = "SET bemi.context = '{\"failed\":true}'; SELECT 1/0";
-        assert!(self.client.batch_execute(sql).await.is_err());
-        let sql = "SELECT set_config('bemi.context', 'no context', false)";
-        assert!(self.client.query_typed(sql, &[]).await.is_err());
-        self.write().await;
-    }
-}
-
-fn insert(expected: &Option<Json>) -> String {
-    match expected {
-        Some(context) => format!("INSERT INTO todo (expected) VALUES ('{context}')"),
-        None => "INSERT INTO todo (expected) VALUES (NULL)".to_owned(),
-    }
-}
-
 async fn let_clients_interleave(options: &Options, clients: usize) {
     const STEPS: usize = 80;
     let stage = stage(options, Pooler::Transaction).await;
     let mut actors = Vec::new();
     for name in 0..clients {
-        actors.push(Actor::connect(&stage, name, name % 2 == 1).await);
+        actors.push(Actor::connect(&stage.config(), name, name % 2 == 1).await);
     }
     join_all(actors.iter_mut().map(async |actor| {
         for _ in 0..STEPS {
@@ -322,7 +124,7 @@ async fn clients_of_several_proxies_share_a_pooler() {
     let stage = stage(&Options::default(), Pooler::Transaction).await;
     let url = format!("postgresql://127.0.0.1:{}/?sslmode=disable", stage.bouncer.port());
     let other = proxy::start_in_front_of(&url, |config| config.upstream.pooler = Pooler::Transaction).await;
-    let one = Actor::connect(&stage, 1, true).await;
+    let one = Actor::connect(&stage.config(), 1, true).await;
     let two = support::connect(other.port(), &stage.database).await;
     let bare = support::connect(stage.bouncer.port(), &stage.database).await;
     two.batch_execute("SET bemi.context = '{\"who\":2}'")
@@ -345,7 +147,7 @@ async fn clients_of_several_proxies_share_a_pooler() {
 #[tokio::test]
 async fn a_server_connection_that_is_replaced_is_prepared_anew() {
     let stage = stage(&Options::default(), Pooler::Transaction).await;
-    let actor = Actor::connect(&stage, 1, true).await;
+    let actor = Actor::connect(&stage.config(), 1, true).await;
     for _ in 0..3 {
         actor.extended(&insert(&actor.context), None).await;
         let killed = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity \
@@ -441,7 +243,7 @@ async fn a_session_pooler_hands_a_clean_session_to_the_next_client() {
     )
     .await;
     for name in 0..6 {
-        let mut actor = Actor::connect(&stage, name, false).await;
+        let mut actor = Actor::connect(&stage.config(), name, false).await;
         for _ in 0..20 {
             actor.step().await;
         }
@@ -474,7 +276,7 @@ async fn what_a_session_pooler_refuses_at_the_start_it_refuses_through_the_proxy
         ..options
     };
     let stage = self::stage(&ignoring, Pooler::None).await;
-    let actor = Actor::connect(&stage, 1, true).await;
+    let actor = Actor::connect(&stage.config(), 1, true).await;
     actor.simple(&insert(&actor.context)).await;
     actor.client.execute(&insert(&actor.context), &[]).await.unwrap();
     assert_eq!(stage.assert_blame().await, 2);
