@@ -146,10 +146,13 @@ impl Session {
             return Step::Wait;
         }
         let portal = name.and_then(|name| self.portals.get(name)).map(Arc::clone);
-        let Some(portal) = portal.filter(|portal| !portal.was_started.load(Ordering::Relaxed)) else {
+        let Some(portal) = portal else {
             self.sent(Reply::client(Kind::Execute));
             return self.forward(header, edit);
         };
+        if portal.was_started.load(Ordering::Relaxed) {
+            return self.continue_execution(&portal, header, edit);
+        }
         if self.executes_uncertain(&portal.prepared.verdict) {
             return Step::Wait;
         }
@@ -165,6 +168,16 @@ impl Session {
             self.hide_reserved(edit);
         }
         self.execute(&portal, header, edit)
+    }
+
+    /// The next rows of a portal: a write has written, but a `set_config` runs once per row.
+    fn continue_execution(&mut self, portal: &Portal, header: Header, edit: &mut Edit<'_>) -> Step {
+        self.sent(Reply::client(Kind::Execute));
+        self.pass(edit, header.frame_len);
+        if let Some(question) = self.question_of_portal(portal) {
+            self.probe(question.again(), edit.insert());
+        }
+        Step::Done
     }
 
     /// Forwards the Execute, with what must stand before and behind it because of what it does to the setting.
