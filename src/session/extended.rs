@@ -242,18 +242,21 @@ impl Session {
     fn emit(&mut self, payload: Message, out: &mut Vec<u8>) {
         let is_prepared = match self.reserved {
             Reserved::Ready => true,
-            Reserved::Sent { group } => group == self.group,
+            Reserved::Sent { group, .. } => group == self.group,
             Reserved::Absent | Reserved::Unsure => false,
         };
         if !is_prepared {
             ours::write_prepare(out);
+            self.times_prepared += 1;
+            let serial = self.times_prepared;
             self.ask(Owner::Housekeeping, Kind::Close, None);
             self.ask(
                 Owner::Housekeeping,
                 Kind::Parse,
-                Some(Outcome::Prepared { group: self.group }),
+                Some(Outcome::Prepared { serial }),
             );
-            self.reserved = Reserved::Sent { group: self.group };
+            let group = self.group;
+            self.reserved = Reserved::Sent { group, serial };
         }
         ours::write_emit(out, &payload);
         self.ask(Owner::Message, Kind::Bind, None);
