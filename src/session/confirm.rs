@@ -23,12 +23,12 @@ impl Session {
                 self.portals.forget(false);
                 self.confirm_effect(&Effect::Discard);
             }
-            Some(Outcome::Prepared { group })
-                if self.reserved == (Reserved::Sent { group }) && !self.policy.is_pooled =>
-            {
-                self.reserved = Reserved::Ready;
-            }
-            Some(Outcome::Prepared { .. }) => {}
+            Some(Outcome::Prepared { serial: confirmed }) => match self.reserved {
+                Reserved::Sent { serial, .. } if serial == confirmed && !self.policy.is_pooled => {
+                    self.reserved = Reserved::Ready;
+                }
+                Reserved::Sent { .. } | Reserved::Absent | Reserved::Unsure | Reserved::Ready => {}
+            },
             Some(Outcome::MaybeSet { scope, found }) => {
                 if let Some(effect) = self.what_was_set(scope, found) {
                     self.confirm_effect(&effect);

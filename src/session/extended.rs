@@ -146,10 +146,13 @@ impl Session {
             return Step::Wait;
         }
         let portal = name.and_then(|name| self.portals.get(name)).map(Arc::clone);
-        let Some(portal) = portal.filter(|portal| !portal.was_started.load(Ordering::Relaxed)) else {
+        let Some(portal) = portal else {
             self.sent(Reply::client(Kind::Execute));
             return self.forward(header, edit);
         };
+        if portal.was_started.load(Ordering::Relaxed) {
+            return self.continue_execution(&portal, header, edit);
+        }
         if self.executes_uncertain(&portal.prepared.verdict) {
             return Step::Wait;
         }
@@ -165,6 +168,16 @@ impl Session {
             self.hide_reserved(edit);
         }
         self.execute(&portal, header, edit)
+    }
+
+    /// The next rows of a portal: a write has written, but a `set_config` runs once per row.
+    fn continue_execution(&mut self, portal: &Portal, header: Header, edit: &mut Edit<'_>) -> Step {
+        self.sent(Reply::client(Kind::Execute));
+        self.pass(edit, header.frame_len);
+        if let Some(question) = self.question_of_portal(portal) {
+            self.probe(question.again(), edit.insert());
+        }
+        Step::Done
     }
 
     /// Forwards the Execute, with what must stand before and behind it because of what it does to the setting.
@@ -233,18 +246,21 @@ impl Session {
     fn emit(&mut self, payload: Message, out: &mut Vec<u8>) {
         let is_prepared = match self.reserved {
             Reserved::Ready => true,
-            Reserved::Sent { group } => group == self.group,
+            Reserved::Sent { group, .. } => group == self.group,
             Reserved::Absent | Reserved::Unsure => false,
         };
         if !is_prepared {
             ours::write_prepare(out);
+            self.times_prepared += 1;
+            let serial = self.times_prepared;
             self.ask(Owner::Housekeeping, Kind::Close, None);
             self.ask(
                 Owner::Housekeeping,
                 Kind::Parse,
-                Some(Outcome::Prepared { group: self.group }),
+                Some(Outcome::Prepared { serial }),
             );
-            self.reserved = Reserved::Sent { group: self.group };
+            let group = self.group;
+            self.reserved = Reserved::Sent { group, serial };
         }
         ours::write_emit(out, &payload);
         self.ask(Owner::Message, Kind::Bind, None);

@@ -72,6 +72,8 @@ pub struct Session {
     statements: Names<Arc<Prepared>>,
     portals: Names<Arc<Portal>>,
     reserved: Reserved,
+    /// Counts how often the reserved statement was prepared.
+    times_prepared: u64,
     /// Counts groups; what was sent in this one fails or succeeds together up to its failure.
     group: u64,
     group_is_open: bool,
@@ -113,8 +115,9 @@ enum Reserved {
     Absent,
     /// There or not: what removes it was sent, and may fail or be skipped.
     Unsure,
-    /// Its Parse was sent in this group: if that fails, what follows in the group is skipped as well.
-    Sent { group: u64 },
+    /// Its Parse was sent in this group: if that fails, what follows in the group is skipped as well. Parses are
+    /// counted, since one may be needed twice in a group.
+    Sent { group: u64, serial: u64 },
     /// Its ParseComplete came.
     Ready,
 }
@@ -167,6 +170,7 @@ impl Session {
             statements: Names::default(),
             portals: Names::default(),
             reserved: Reserved::Absent,
+            times_prepared: 0,
             group: 0,
             group_is_open: false,
             is_skipping: false,

@@ -103,6 +103,15 @@ impl<T: Clone> Names<T> {
         }
     }
 
+    /// All that any name stands for, or will.
+    pub fn definitions(&self) -> impl Iterator<Item = &T> {
+        let pending = self
+            .pending
+            .iter()
+            .filter_map(|pending| pending.definition.as_ref());
+        self.confirmed.values().chain(pending)
+    }
+
     /// The server forgot everything it had confirmed, except the unnamed one if `keep_unnamed`.
     pub fn forget(&mut self, keep_unnamed: bool) {
         self.confirmed.retain(|name, _| keep_unnamed && name.is_empty());

@@ -1,6 +1,8 @@
 //! What the server sends: matched with what was asked, forwarded or taken out.
 
 use super::Session;
+use std::sync::atomic::Ordering;
+
 use super::edit::Edit;
 use super::refusal::Refusal;
 use super::replies::{Insertion, Kind, Outcome, Owner, QueryReplies};
@@ -270,11 +272,19 @@ impl Session {
                 self.is_skipping = !discarded.found_sync;
                 self.statements.discard(discarded.count(&Outcome::Statement));
                 self.portals.discard(discarded.count(&Outcome::Portal));
+                self.forget_what_was_started();
             }
         }
         self.group_failed = true;
         self.is_copying = false;
         self.look_ahead_again();
+    }
+
+    /// An Execute may have been skipped, and come again behind a ROLLBACK TO. A message too many does no harm.
+    fn forget_what_was_started(&self) {
+        for portal in self.portals.definitions() {
+            portal.was_started.store(false, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn query_replies(&self) -> Option<&QueryReplies> {

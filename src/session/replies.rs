@@ -39,8 +39,8 @@ pub enum Outcome {
     DeallocateAll,
     /// DISCARD ALL.
     DiscardAll,
-    /// Our own statement is prepared, by a Parse sent in this group.
-    Prepared { group: u64 },
+    /// Our own statement is prepared, by the Parse of this number.
+    Prepared { serial: u64 },
     /// Our own statement is closed.
     Hidden,
     /// The setting may have been set, to the value found afterwards; `scope` says for how long, if it was.
@@ -375,6 +375,11 @@ impl Replies {
     /// Whether a complete group in flight may change the setting.
     pub fn closed_groups_change_setting(&self) -> bool {
         self.closed.settings > 0
+    }
+
+    /// Whether the group that is being sent may start, end or divide a transaction.
+    pub fn open_group_controls_transaction(&self) -> bool {
+        self.open.transactions > 0
     }
 
     /// Whether a complete group in flight may start, end or divide a transaction.

@@ -53,6 +53,16 @@ pub enum Question {
     Whether(Option<Scope>),
 }
 
+impl Question {
+    /// The same of a statement that may have run to its end before.
+    pub fn again(self) -> Self {
+        match self {
+            Self::Value(scope) => Self::Whether(Some(scope)),
+            Self::Whether(scope) => Self::Whether(scope),
+        }
+    }
+}
+
 impl Assignment {
     /// What follows from its success, where that is known without the server.
     pub fn effect(&self) -> Option<Effect> {

@@ -1,7 +1,7 @@
 //! Makes up a whole script: statements, in every way in which a client can speak them.
 
 use super::author::{self, Author, Statement};
-use super::script::{Message, Refusal, Script, Sql, Step};
+use super::script::{Message, Parts, Refusal, Script, Sql, Step};
 
 /// The script of this seed. Its rows have ids above `first_id`, fewer than [`IDS`] of them.
 pub fn script(seed: u64, first_id: i64) -> Script {
@@ -36,6 +36,10 @@ enum Style {
     Flushed,
     Named,
     Portals,
+    Cursor,
+    TwoPhase,
+    Block,
+    FunctionCall,
 }
 
 /// The parameters of a named statement; each shape has another number of them, so that what is bound to the
@@ -75,6 +79,10 @@ impl Speaker {
             (6, Style::Flushed),
             (8, Style::Named),
             (4, Style::Portals),
+            (3, Style::Cursor),
+            (1, Style::TwoPhase),
+            (2, Style::Block),
+            (1, Style::FunctionCall),
         ]);
         let mut messages = Vec::new();
         match style {
@@ -114,6 +122,18 @@ impl Speaker {
                 }
                 messages.push(Message::Sync);
             }
+            Style::Cursor => return self.cursor(),
+            Style::TwoPhase => {
+                let id = self.author.id();
+                let end = self.author.dice.pick(&["COMMIT", "ROLLBACK"]);
+                messages.push(lone_query(format!("PREPARE TRANSACTION 'g{id}'")));
+                messages.push(lone_query(format!("{end} PREPARED 'g{id}'")));
+            }
+            Style::Block => {
+                let block = self.author.do_in_a_block();
+                messages.push(query_of(block));
+            }
+            Style::FunctionCall => messages.push(Message::FunctionCall),
             Style::Portals => {
                 self.portals(&mut messages);
                 messages.push(Message::Sync);
@@ -123,12 +143,12 @@ impl Speaker {
     }
 
     fn step(&mut self, messages: Vec<Message>) {
-        let chunk = self
-            .author
-            .dice
-            .chance(10)
-            .then(|| self.author.dice.between(1, 60));
-        self.author.script.steps.push(Step { messages, chunk });
+        let dice = &mut self.author.dice;
+        let parts = dice.chance(10).then(|| Parts {
+            bytes: dice.between(1, 60),
+            pause: dice.pick(&[0, 0, 100]),
+        });
+        self.author.script.steps.push(Step { messages, parts });
     }
 
     fn query(&mut self, statements: usize, messages: &mut Vec<Message>) {
@@ -144,7 +164,7 @@ impl Speaker {
         }
         if query.iter().any(|sql| sql.refusal.is_some()) {
             // What the referee puts into the text would move the position of a syntax error.
-            query.retain(|sql| sql.text != author::SYNTAX_ERROR);
+            query.retain(|sql| !author::may_be_a_syntax_error(&sql.text));
         }
         messages.push(Message::Query(query));
         for data in copies {
@@ -183,6 +203,7 @@ impl Speaker {
             portal: portal.to_owned(),
             statement: String::new(),
             parameters: statement.parameters,
+            binary: statement.binary,
         });
         if self.author.dice.chance(30) {
             messages.push(Message::DescribePortal(portal.to_owned()));
@@ -251,6 +272,7 @@ impl Speaker {
             portal: portal.to_owned(),
             statement: name,
             parameters,
+            binary: false,
         });
         self.execute(portal, 0, None, messages);
         if !portal.is_empty() && self.author.dice.chance(80) {
@@ -316,6 +338,7 @@ impl Speaker {
                 portal: portal.to_owned(),
                 statement: String::new(),
                 parameters: statement.parameters,
+                binary: statement.binary,
             });
             portals.push(portal);
         }
@@ -329,4 +352,64 @@ impl Speaker {
             }
         }
     }
+    /// A portal that is run in parts, with other things said in between.
+    fn cursor(&mut self) {
+        let (sql, parameters) = match self.author.dice.below(4) {
+            0 => ("SELECT generate_series(1, 5)".to_owned(), Vec::new()),
+            1 => {
+                let local = self.author.dice.chance(50);
+                let sql = format!(
+                    "SELECT set_config('bemi.context', '{{\"g\":' || g || '}}', {local}) FROM generate_series(1, 4) g"
+                );
+                (sql, Vec::new())
+            }
+            _ => {
+                let sql = self.author.writing(|tag| {
+                    format!("INSERT INTO t (id, tag) SELECT generate_series($1, $1 + 2), '{tag}' RETURNING id, setting")
+                });
+                let id = self.author.id();
+                // It takes this one and the next two.
+                self.author.id();
+                self.author.id();
+                (sql, vec![Some(id.to_string())])
+            }
+        };
+        let mut messages = vec![lone_query("BEGIN".into()), Message::CloseStatement(CURSOR.into())];
+        messages.push(Message::Parse {
+            name: CURSOR.into(),
+            sql,
+        });
+        messages.push(Message::Bind {
+            portal: CURSOR.into(),
+            statement: CURSOR.into(),
+            parameters,
+            binary: false,
+        });
+        messages.push(Message::Sync);
+        self.step(messages);
+        for _ in 0..self.author.dice.between(1, 4) {
+            let mut messages = Vec::new();
+            match self.author.dice.below(4) {
+                0 => self.query(2, &mut messages),
+                1 => self.group(1, &mut messages),
+                _ => {}
+            }
+            let rows = self.author.dice.pick(&[0, 1, 2]);
+            self.execute(CURSOR, rows, None, &mut messages);
+            messages.push(Message::Sync);
+            self.step(messages);
+        }
+    }
+}
+
+/// A statement and portal that run in parts.
+const CURSOR: &str = "k";
+
+fn lone_query(text: String) -> Message {
+    query_of([text])
+}
+
+fn query_of<const N: usize>(texts: [String; N]) -> Message {
+    let sql = |text| Sql { text, refusal: None };
+    Message::Query(texts.map(sql).into())
 }

@@ -15,10 +15,12 @@ mod dice;
 mod generate;
 mod judge;
 mod script;
+mod settings;
 mod shrink;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
+mod writes;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -30,8 +30,16 @@ pub struct Text {
 #[derive(Clone, Debug)]
 pub struct Step {
     pub messages: Vec<Message>,
-    /// Bytes per write, or all of them in one.
-    pub chunk: Option<usize>,
+    /// In parts, or all at once.
+    pub parts: Option<Parts>,
+}
+
+/// How a step's bytes are cut.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts {
+    pub bytes: usize,
+    /// Microseconds between two writes.
+    pub pause: u64,
 }
 
 /// Where a statement that the proxy must refuse fails, and the server alone would not.
@@ -61,6 +69,8 @@ pub enum Message {
         portal: String,
         statement: String,
         parameters: Vec<Option<String>>,
+        /// Whether the parameters are sent in their types' binary form, which of a text is the text.
+        binary: bool,
     },
     DescribeStatement(String),
     DescribePortal(String),
@@ -75,6 +85,8 @@ pub enum Message {
     CopyData(String),
     CopyDone,
     CopyFail,
+    /// The sum of two integers, by the function's OID.
+    FunctionCall,
     Flush,
     Sync,
 }
@@ -88,9 +100,11 @@ impl fmt::Display for Script {
             for message in &step.messages {
                 writeln!(f, "{message}")?;
             }
-            match step.chunk {
+            match step.parts {
                 None => writeln!(f, "-- wait for the replies")?,
-                Some(bytes) => writeln!(f, "-- wait for the replies (sent {bytes} bytes at a time)")?,
+                Some(Parts { bytes, pause }) => {
+                    writeln!(f, "-- wait for the replies (sent {bytes} bytes every {pause} us)")?
+                }
             }
         }
         Ok(())
@@ -113,11 +127,13 @@ impl fmt::Display for Message {
                 portal,
                 statement,
                 parameters,
+                binary,
             } => {
-                write!(f, "Bind     {portal:?} to {statement:?}")?;
+                let form = if *binary { " in binary" } else { "" };
+                write!(f, "Bind     {portal:?} to {statement:?}{form}")?;
                 parameters
                     .iter()
-                    .try_for_each(|value| write!(f, " {}", value.as_deref().unwrap_or("NULL")))
+                    .try_for_each(|value| write!(f, " {}", value.as_deref().unwrap_or("NULL").escape_debug()))
             }
             Self::DescribeStatement(name) => write!(f, "Describe statement {name:?}"),
             Self::DescribePortal(name) => write!(f, "Describe portal {name:?}"),
@@ -133,6 +149,7 @@ impl fmt::Display for Message {
             Self::CopyData(data) => write!(f, "CopyData {data:?}"),
             Self::CopyDone => write!(f, "CopyDone"),
             Self::CopyFail => write!(f, "CopyFail"),
+            Self::FunctionCall => write!(f, "FunctionCall int4pl(1, 2)"),
             Self::Flush => write!(f, "Flush"),
             Self::Sync => write!(f, "Sync"),
         }

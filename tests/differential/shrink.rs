@@ -34,9 +34,9 @@ fn candidates(script: &Script) -> impl Iterator<Item = Script> {
         smaller
     });
     let whole_writes = script.steps.iter().enumerate().filter_map(|(at, step)| {
-        step.chunk?;
+        step.parts?;
         let mut simpler = script.clone();
-        simpler.steps[at].chunk = None;
+        simpler.steps[at].parts = None;
         Some(simpler)
     });
     let messages = script.steps.iter().enumerate().flat_map(move |(at, step)| {
@@ -70,7 +70,7 @@ fn mixes(script: &Script) -> bool {
         .flat_map(|step| &step.messages)
         .any(|message| {
             match message {
-                Message::Query(_) => return is_open,
+                Message::Query(_) | Message::FunctionCall => return is_open,
                 Message::Sync => is_open = false,
                 Message::CopyData(_) | Message::CopyDone | Message::CopyFail | Message::Flush => {}
                 _ => is_open = true,
@@ -84,7 +84,8 @@ fn without_message(script: &Script, step: usize, message: usize) -> Option<Scrip
     let mut smaller = script.clone();
     let messages = &mut smaller.steps[step].messages;
     let is_refused = |message: &Message| matches!(message, Message::Execute { refusal: Some(_), .. });
-    if matches!(messages[message], Message::CopyDone | Message::CopyFail) {
+    let copies = |message: &Message| message.to_string().contains("COPY");
+    if matches!(messages[message], Message::CopyDone | Message::CopyFail) && messages.iter().any(copies) {
         return None;
     }
     if matches!(messages[message], Message::Parse { .. } | Message::Bind { .. })

@@ -59,6 +59,9 @@ impl Stage {
             let direct = format!("{proxied}_direct");
             let client = support::connect(cluster.port(), &proxied).await;
             client.batch_execute(TABLES).await.expect("tables");
+            // Should a script lock itself out, both sides shall say so soon.
+            let impatient = format!("ALTER DATABASE {proxied} SET lock_timeout = '2s'");
+            client.batch_execute(&impatient).await.expect("a setting");
             drop(client);
             // A copy, so that both have the same OIDs. The template must have no connections left.
             let maintenance = support::connect(cluster.port(), "postgres").await;
@@ -66,6 +69,8 @@ impl Stage {
             while maintenance.batch_execute(&copy).await.is_err() {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
+            let impatient = format!("ALTER DATABASE {direct} SET lock_timeout = '2s'");
+            maintenance.batch_execute(&impatient).await.expect("a setting");
             let log = WalReader::create(cluster, &proxied).await;
             let admin = [
                 support::connect(cluster.port(), &proxied).await,
@@ -205,6 +210,6 @@ fn epilogue() -> impl Iterator<Item = Step> {
     .into_iter()
     .map(|message| Step {
         messages: vec![message],
-        chunk: None,
+        parts: None,
     })
 }
