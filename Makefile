@@ -17,9 +17,8 @@ test: build-tools postgres ## all tests, against a real PostgreSQL server
 	scripts/install-test-tools.sh
 	cargo test --locked
 
-test-clients: build-tools postgres ## psycopg 3 and node-postgres through the proxy
+test-clients: build-tools postgres ## drivers of Python, Node, Go and Java through the proxy
 	scripts/install-clients.sh
-	cargo build --locked
 	scripts/test-clients.sh
 
 fuzz: build-tools ## fuzz every parser, 60 seconds each

@@ -84,18 +84,26 @@ fn assert_same_text(direct: &str, proxied: &str, context: Option<&str>) {
     );
 }
 
-async fn run(cluster: &Cluster, port: u16, context: Option<&str>, arguments: &[&str], script: &str) -> Run {
+/// What psql is to do.
+struct Script<'a> {
+    arguments: &'a [&'a str],
+    input: &'a [u8],
+    encoding: &'a str,
+}
+
+async fn run(cluster: &Cluster, port: u16, context: Option<&str>, script: &Script<'_>) -> Run {
     let database = support::database(cluster).await;
     let direct = support::connect(cluster.port(), &database).await;
     direct.batch_execute(TABLES).await.expect("tables");
     let wal = WalReader::create(cluster, &database).await;
     let mut psql = program::libpq(cluster, "psql", port, &database);
     psql.args(["--no-psqlrc", "--set=ON_ERROR_STOP=0", "--echo-errors"])
-        .args(arguments);
+        .args(script.arguments)
+        .env("PGCLIENTENCODING", script.encoding);
     if let Some(context) = context {
         psql.env("PGOPTIONS", program::option("bemi.context", context));
     }
-    let output = program::run_with_input(psql, script).await;
+    let output = program::run_with_input(psql, script.input).await;
     let transactions = wal.transactions().await;
     wal.close().await;
     Run { output, transactions }
@@ -103,12 +111,22 @@ async fn run(cluster: &Cluster, port: u16, context: Option<&str>, arguments: &[&
 
 /// Runs a script all four ways; returns what it printed directly.
 async fn same_with(arguments: &[&str], script: &str) -> String {
+    let script = Script {
+        arguments,
+        input: script.as_bytes(),
+        encoding: "UTF8",
+    };
+    same_script(&script).await.0
+}
+
+/// As [`same_with`]; returns also what the last run left in the log.
+async fn same_script(script: &Script<'_>) -> (String, Vec<Transaction>) {
     let cluster = support::cluster();
     let proxy = proxy::start(cluster).await;
-    let mut first = None;
+    let (mut first, mut last) = (None, Vec::new());
     for context in [None, Some(CONTEXT)] {
-        let direct = run(cluster, cluster.port(), context, arguments, script).await;
-        let proxied = run(cluster, proxy.port(), context, arguments, script).await;
+        let direct = run(cluster, cluster.port(), context, script).await;
+        let proxied = run(cluster, proxy.port(), context, script).await;
         assert_same_text(&direct.printed(), &proxied.printed(), context);
         assert_eq!(direct.changes(), proxied.changes(), "context: {context:?}");
         assert_eq!(direct.messages(), Vec::<&Item>::new());
@@ -117,8 +135,9 @@ async fn same_with(arguments: &[&str], script: &str) -> String {
             Some(_) => assert_contexts(&proxied),
         }
         first.get_or_insert(direct);
+        last = proxied.transactions;
     }
-    first.expect("it ran").printed()
+    (first.expect("it ran").printed(), last)
 }
 
 async fn same(script: &str) -> String {
@@ -437,4 +456,95 @@ async fn texts_that_are_hard_to_split_print_the_same() {
          SELECT note FROM other ORDER BY id;",
     )
     .await;
+}
+
+#[tokio::test]
+async fn writes_in_unusual_places_are_seen() {
+    same(
+        "COPY (DELETE FROM todo WHERE id = 1 RETURNING *) TO STDOUT;
+         COPY (WITH new AS (INSERT INTO todo VALUES (10) RETURNING id) SELECT * FROM new) TO STDOUT WITH (FORMAT csv);
+         COPY (TABLE todo) TO STDOUT;
+         PREPARE put (int) AS INSERT INTO todo VALUES ($1) RETURNING id;
+         EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) EXECUTE put(11);
+         EXPLAIN (COSTS off) EXECUTE put(12);
+         EXPLAIN ANALYZE VERBOSE EXECUTE nowhere;
+         PREPARE got AS SELECT * FROM todo;
+         CREATE TABLE kept AS EXECUTE got;
+         EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) CREATE TABLE kept_again AS SELECT * FROM todo;
+         BEGIN; DO $$ BEGIN INSERT INTO todo VALUES (13); END $$; COMMIT;
+         CREATE PROCEDURE add_todo(id int) LANGUAGE sql AS 'INSERT INTO todo VALUES (id)';
+         BEGIN; CALL add_todo(14); COMMIT;
+         WITH a AS (SELECT 1), b AS MATERIALIZED (UPDATE todo SET done = true WHERE id = 2 RETURNING id) TABLE b;
+         WITH a AS (SELECT 15 AS id) INSERT INTO todo SELECT * FROM a;
+         INSERT INTO other (note) WITH a AS (SELECT 'x') TABLE a;
+         (WITH gone AS (DELETE FROM todo WHERE id = 3 RETURNING id) SELECT * FROM gone) UNION ALL SELECT 0;
+         SELECT * FROM todo WHERE id = 4 FOR UPDATE;
+         TRUNCATE todo, other RESTART IDENTITY CASCADE;
+         VALUES (1); TABLE todo; SHOW work_mem;",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_statement_or_session_by_the_server_looks_the_same() {
+    same(
+        "SET statement_timeout = '100ms';
+         INSERT INTO todo SELECT 10 FROM pg_sleep(5);
+         SELECT 1 \\; INSERT INTO todo SELECT 10 FROM pg_sleep(5) \\; SELECT 2;
+         RESET statement_timeout;
+         SET idle_in_transaction_session_timeout = '100ms';
+         BEGIN;
+         INSERT INTO todo VALUES (11);
+         \\! sleep 0.5
+         INSERT INTO todo VALUES (12);
+         INSERT INTO todo VALUES (13);
+         SELECT pg_terminate_backend(pg_backend_pid());
+         INSERT INTO todo VALUES (14);
+         INSERT INTO todo VALUES (15) \\; SELECT pg_terminate_backend(pg_backend_pid());
+         SELECT id FROM todo ORDER BY id;",
+    )
+    .await;
+}
+
+/// The second byte of the first three characters is a backslash to a splitter that takes bytes for characters; the
+/// others have no such byte, and other widths.
+#[tokio::test]
+async fn texts_in_encodings_of_the_client_are_split_and_pointed_into_the_same() {
+    let characters: [(&str, &str, &[u8]); 6] = [
+        ("SJIS", "\u{8868}", b"\x95\x5c"),
+        ("GBK", "\u{8aa0}", b"\xd5\x5c"),
+        ("BIG5", "\u{529f}", b"\xa5\x5c"),
+        ("GB18030", "\u{3000}", b"\xa1\xa1"),
+        ("LATIN1", "\u{e9}", b"\xe9"),
+        ("EUC_JP", "\u{8868}", b"\xc9\xbd"),
+    ];
+    for (encoding, utf8, bytes) in characters {
+        let mut input = Vec::new();
+        for piece in "INSERT INTO todo VALUES (10, '@') \\; INSERT INTO todo VALUES (11, '@@', mistake);
+             INSERT INTO todo VALUES (12, '@') \\; INSERT INTO todo VALUES (13, E'@\\n') RETURNING task;
+             SELECT '@;' AS \"@\" \\; UPDATE todo SET task = '@' WHERE id = 1; -- @"
+            .split_inclusive('@')
+        {
+            input.extend(piece.trim_end_matches('@').bytes());
+            if piece.ends_with('@') {
+                input.extend(bytes);
+            }
+        }
+        let script = Script {
+            arguments: &[],
+            input: &input,
+            encoding,
+        };
+        let (printed, transactions) = same_script(&script).await;
+        assert!(printed.contains("does not exist"), "{encoding}: {printed}");
+        let statements: Vec<_> = transactions
+            .iter()
+            .flat_map(Transaction::messages)
+            .map(|message| message["SQL"].as_str().expect("text").to_owned())
+            .collect();
+        assert!(
+            statements.contains(&format!("INSERT INTO todo VALUES (12, '{utf8}')")),
+            "{encoding}: {statements:?}"
+        );
+    }
 }

@@ -286,6 +286,26 @@ async fn pipelined_requests_are_answered_in_order_errors_among_them() {
 }
 
 #[tokio::test]
+async fn a_pipeline_far_longer_than_any_buffer_is_answered_in_full() {
+    const LENGTH: i32 = 15_000;
+    let transactions = same(async |peer: &mut Peer| {
+        let sql = "INSERT INTO todo (id) VALUES ($1) RETURNING repeat('x', 100)";
+        let insert = peer.client.prepare(sql).await.expect("prepared");
+        let ids: Vec<i32> = (100..100 + LENGTH).collect();
+        let inserted = join_all(
+            ids.iter()
+                .map(async |id| peer.client.query(&insert, &[id]).await.is_ok()),
+        )
+        .await;
+        peer.note(inserted.iter().filter(|is_ok| **is_ok).count());
+        peer.query("SELECT count(*), min(id), max(id) FROM todo", &[])
+            .await;
+    })
+    .await;
+    assert_eq!(transactions.len(), usize::try_from(LENGTH).expect("small"));
+}
+
+#[tokio::test]
 async fn simple_queries_and_batches_are_the_same() {
     same(async |peer: &mut Peer| {
         peer.simple("SELECT 1 AS a; INSERT INTO todo VALUES (10, 'x') RETURNING id, task; ; UPDATE todo SET done = true").await;

@@ -95,8 +95,10 @@ impl Session {
             return Step::Wait;
         }
         let prepared = self.statements.get(names.statement).map(Arc::clone);
+        // What a PREPARE prepared is not what its own text assigns.
         let assignment = match prepared
             .as_ref()
+            .filter(|prepared| !prepared.is_sql_level)
             .and_then(|prepared| prepared.verdict.assignment(0))
         {
             Some(Assignment::Bound(_)) if is_oversized => Some(Assignment::Ask(Question::Whether(None))),
@@ -171,9 +173,12 @@ impl Session {
             self.refuse(refusal, edit.insert());
         }
         let assigned = portal.assignment.as_ref().and_then(Assignment::effect);
-        let outcome = assigned
-            .map(Outcome::Timeline)
-            .or_else(|| self.outcome_of(&portal.prepared.verdict, portal.prepared.index));
+        let prepared = &portal.prepared;
+        let outcome = match assigned {
+            Some(effect) => Some(Outcome::Timeline(effect)),
+            None if prepared.is_sql_level => None,
+            None => self.outcome_of(&prepared.verdict, prepared.index),
+        };
         self.sent(Reply {
             owner: Owner::Client,
             kind: Kind::Execute,
@@ -181,10 +186,20 @@ impl Session {
         });
         // The frame is whole here, so what is inserted next stands behind it.
         self.pass(edit, header.frame_len);
-        if let Some(Assignment::Ask(question)) = portal.assignment {
+        if let Some(question) = self.question_of_portal(portal) {
             self.probe(question, edit.insert());
         }
         Step::Done
+    }
+
+    fn question_of_portal(&self, portal: &Portal) -> Option<Question> {
+        let prepared = &portal.prepared;
+        match portal.assignment {
+            Some(Assignment::Ask(question)) => Some(question),
+            Some(_) => None,
+            None if prepared.is_sql_level => prepared.question(),
+            None => self.question(&prepared.verdict, prepared.index),
+        }
     }
 
     fn plan_execution(&self, prepared: &Arc<Prepared>) -> Plan {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::verdict::Verdict;
+use super::verdict::{self, Assignment, BoundArg, Question, Verdict};
 use super::{Prepared, Session, ours};
 use crate::config::CommentReuse;
 use crate::context::{Context, Message, Value, payload};
@@ -79,6 +79,15 @@ impl Session {
                 Kind::Execute { name, .. } => self.statements.is_uncertain(name.as_bytes(), self.group),
                 _ => false,
             })
+    }
+
+    /// What only the server can tell of a statement, once it has run.
+    pub(super) fn question(&self, verdict: &Verdict, index: usize) -> Option<Question> {
+        match (verdict.assignment(index), &verdict.statements().get(index)?.kind) {
+            (Some(Assignment::Ask(question)), _) => Some(*question),
+            (_, Kind::Execute { name, .. }) => self.statements.get(name.as_bytes())?.question(),
+            _ => None,
+        }
     }
 
     /// Whether what a PREPARE, or a Parse of the client, prepared is a write.
@@ -186,6 +195,19 @@ impl Prepared {
         match &statement.kind {
             Kind::Prepare { inner, .. } if self.is_sql_level => Some(inner),
             _ => Some(statement),
+        }
+    }
+
+    /// What only the server can tell of an EXECUTE, whose arguments are expressions.
+    pub(super) fn question(&self) -> Option<Question> {
+        let statement = self.statement()?;
+        if matches!(statement.kind, Kind::Set { .. } | Kind::ResetAll) {
+            return Some(Question::Whether(None));
+        }
+        let call = statement.set_config.as_ref()?;
+        match verdict::resolve(call, 0, |_| BoundArg::Unknown)? {
+            Assignment::Ask(question) => Some(question),
+            _ => Some(Question::Whether(None)),
         }
     }
 

@@ -104,14 +104,15 @@ impl Session {
         let mut rewrite = Rewrite::new(text, self.counting);
         for (index, statement) in verdict.statements().iter().enumerate() {
             self.put_ahead(verdict, index, statement.range.start, &mut rewrite);
+            let question = self.question(verdict, index);
             let assigned = verdict.assignment(index).and_then(Assignment::effect);
             let outcome = assigned
                 .map(Outcome::Timeline)
                 .or_else(|| self.outcome_of(verdict, index));
             self.count_on(outcome.as_ref());
             rewrite.slot(Owner::Client, outcome);
-            if let Some(Assignment::Ask(question)) = verdict.assignment(index) {
-                let outcome = probed(*question);
+            if let Some(question) = question {
+                let outcome = probed(question);
                 self.count_on(Some(&outcome));
                 rewrite.put_behind(
                     statement.range.end,

@@ -119,10 +119,9 @@ impl Author {
 
     /// A statement that has neither parameters nor data behind it, and writes nothing.
     pub fn transactional(&mut self) -> Statement {
-        match self.dice.below(4) {
+        match self.dice.below(3) {
             0 => self.transaction(),
             1 => self.savepoint(),
-            2 => self.set(),
             _ => Statement::plain("DEALLOCATE ALL"),
         }
     }
@@ -214,7 +213,7 @@ impl Author {
         Statement::plain(sql)
     }
 
-    fn set(&mut self) -> Statement {
+    pub fn set(&mut self) -> Statement {
         let scope = self
             .dice
             .pick(&["", "", "SESSION ", "LOCAL ", "LOCAL ", "LOCAL "]);
@@ -350,9 +349,13 @@ impl Author {
 
     /// The wrong number of arguments is an error, so each thing to prepare has another number or kind of them.
     pub fn execute(&mut self, name: &str) -> Statement {
-        match self.dice.below(6) {
-            0 => Statement::plain(format!("EXECUTE {name} (7)")),
-            1 => {
+        match self.dice.below(7) {
+            0 => {
+                let value = literal(&self.context());
+                Statement::plain(format!("EXECUTE {name} ({value})"))
+            }
+            1 => Statement::plain(format!("EXECUTE {name}")),
+            2 => {
                 let (value, local) = (literal(&self.context()), self.dice.below(2));
                 Statement::plain(format!("EXECUTE {name} ({value}, {local})"))
             }

@@ -77,7 +77,13 @@ impl Conversation {
             let mut heard = Vec::new();
             let spoken = self.step(step, &mut heard);
             let has_ended = spoken.is_err();
-            heard.extend(spoken.err().map(|error| Heard::Ended(error.kind())));
+            heard.extend(spoken.err().map(|error| match error.kind() {
+                // Which of these it is depends on what was still on its way.
+                io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+                    Heard::Ended(io::ErrorKind::UnexpectedEof)
+                }
+                kind => Heard::Ended(kind),
+            }));
             transcript.push(heard);
             if has_ended {
                 break;

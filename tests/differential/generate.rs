@@ -49,6 +49,9 @@ enum Shape {
 
 const NAMES: &[&str] = &["s1", "s2", "s3"];
 
+/// Of prepared statements that no EXECUTE may run: the server does not survive a ROLLBACK TO in there.
+const TRANSACTIONAL: &[&str] = &["n1", "n2"];
+
 impl Speaker {
     fn startup(&mut self) {
         let dice = &mut self.author.dice;
@@ -233,6 +236,10 @@ impl Speaker {
         }
         let at = self.author.dice.below(known);
         let (name, shape) = self.named[at].clone();
+        if self.author.dice.chance(10) && NAMES.contains(&name.as_str()) {
+            let statement = self.author.execute(&name);
+            return self.extended(statement, messages);
+        }
         if self.author.dice.chance(12) {
             messages.push(Message::CloseStatement(name));
             self.named.remove(at);
@@ -252,16 +259,14 @@ impl Speaker {
     }
 
     fn parse_named(&mut self, messages: &mut Vec<Message>) {
-        let name = self.author.dice.pick(NAMES).to_owned();
-        if self.author.dice.chance(70) {
-            messages.push(Message::CloseStatement(name.clone()));
-        }
-        let (shape, sql) = match self.author.dice.below(6) {
+        let mut name = self.author.dice.pick(NAMES).to_owned();
+        let (shape, sql) = match self.author.dice.below(7) {
             0 => {
-                let statement = self.author.transactional();
-                (Shape::Nothing, statement.sql)
+                name = self.author.dice.pick(TRANSACTIONAL).to_owned();
+                (Shape::Nothing, self.author.transactional().sql)
             }
-            1 | 2 => {
+            1 => (Shape::Nothing, self.author.set().sql),
+            2 | 3 => {
                 let local = self.author.dice.chance(50);
                 let sql = format!("SELECT set_config('bemi.context', $1, {local})");
                 (Shape::Context, sql)
@@ -273,6 +278,9 @@ impl Speaker {
                 (Shape::Write, sql)
             }
         };
+        if self.author.dice.chance(70) {
+            messages.push(Message::CloseStatement(name.clone()));
+        }
         messages.push(Message::Parse {
             name: name.clone(),
             sql,

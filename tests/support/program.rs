@@ -45,16 +45,16 @@ pub async fn run(mut command: Command) -> Output {
 }
 
 /// Runs a program that reads this as its standard input.
-pub async fn run_with_input(mut command: Command, input: &str) -> Output {
+pub async fn run_with_input(mut command: Command, input: &[u8]) -> Output {
     let file = tempfile(input);
     command.stdin(file);
     run(command).await
 }
 
-fn tempfile(content: &str) -> fs::File {
+fn tempfile(content: &[u8]) -> fs::File {
     use std::io::{Seek, Write};
     let mut file = ::tempfile::tempfile().expect("a temporary file");
-    file.write_all(content.as_bytes()).expect("written");
+    file.write_all(content).expect("written");
     file.rewind().expect("rewound");
     file
 }
