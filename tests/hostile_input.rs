@@ -269,6 +269,18 @@ fn other_messages_within_copy_fail_as_on_the_server() {
         let what = format!("{} in COPY", inside.escape_ascii());
         stage.agrees(&what, &[&copy[..], &inside].concat(), Then::Waits);
     }
+    // Its context would depend on a Query that will not end.
+    let unsettled = query("SET bemi.context = '{}'; CREATE TEMP TABLE t (id int); COPY t FROM STDIN");
+    for inside in [
+        query("INSERT INTO t VALUES (1)"),
+        message(b'P', b"\0INSERT INTO t VALUES (1)\0\0\0"),
+    ] {
+        stage.agrees(
+            "a write in COPY",
+            &[&unsettled[..], &inside].concat(),
+            Then::Waits,
+        );
+    }
     for ignored in [message(b'H', b""), message(b'S', b"")] {
         let said = [&copy[..], &message(b'd', b"1\n"), &ignored, &message(b'c', b"")].concat();
         stage.agrees("Flush or Sync in COPY", &and_goes_on(&said), Then::Waits);

@@ -1,6 +1,6 @@
 //! Protocols inside of the protocol: logical decoding, logins.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bemi::auth::{
     ChannelBindingPolicy, ClientChannel, Entropy, Frame, Login, LoginSettings, MockNonce, Mode, Progress,
@@ -46,6 +46,12 @@ pub const LOGIN: Target = Target {
         b"\x01SR\0\0\0\x0c\0\0\0\x05abcdCp\0\0\0\x0bpencil\0",
     ],
 };
+
+/// Read once: deriving a key takes longer than a login.
+static USERS: LazyLock<Arc<Users>> = LazyLock::new(|| {
+    let users = Users::parse(b"\"alice\" \"pencil\"\n", MockNonce::new([3; 32]));
+    Arc::new(users.expect("a users file"))
+});
 
 /// Iterations are cheap here, as in nobody's configuration.
 const MAX_SCRAM_ITERATIONS: u32 = 16;
@@ -104,7 +110,6 @@ fn settings(choice: u8) -> LoginSettings {
         _ => Mode::Scram,
     };
     let has_tls = choice & 8 == 0;
-    let users = b"\"alice\" \"pencil\"\n".as_slice();
     LoginSettings {
         mode,
         user: b"alice".to_vec(),
@@ -123,7 +128,7 @@ fn settings(choice: u8) -> LoginSettings {
                 _ => ChannelBindingPolicy::Disable,
             },
         },
-        users: Users::parse(users, MockNonce::new([3; 32])).ok().map(Arc::new),
+        users: Some(Arc::clone(&USERS)),
         max_scram_iterations: MAX_SCRAM_ITERATIONS,
     }
 }

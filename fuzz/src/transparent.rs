@@ -106,6 +106,7 @@ const TEXTS: &[&str] = &[
     "RELEASE s",
     "COPY t FROM STDIN",
     "INSERT INTO t VALUES (1); COPY t FROM STDIN; UPDATE t SET a = 1",
+    "COPY t FROM STDIN; COPY u FROM STDIN",
     "UPDATE t SET a = 1 /*Bemi {\"d\":4} Bemi*/",
     "DISCARD ALL",
     "DEALLOCATE ALL",
