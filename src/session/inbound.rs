@@ -111,7 +111,9 @@ impl Session {
                 header.tag,
                 tag::PARSE | tag::BIND | tag::DESCRIBE | tag::EXECUTE | tag::CLOSE
             );
-        begins_group && self.policy.is_pooled && self.must_wait()
+        begins_group
+            && self.policy.is_pooled
+            && (self.must_wait(false) || self.statements.are_uncertain(self.group))
     }
 
     /// Forwards a frame whose reply, if it has one, is in the queue already.

@@ -38,7 +38,9 @@ impl Session {
             self.sent(Reply::client(Kind::Query(None)));
             return self.forward(header, edit);
         }
-        if (verdict.may_write() && self.must_wait()) || self.executes_uncertain(&verdict) {
+        if (verdict.may_write() && self.must_wait(verdict.may_end_transaction()))
+            || self.executes_uncertain(&verdict)
+        {
             return Step::Wait;
         }
         self.note_dialect(&verdict);
