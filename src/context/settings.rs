@@ -18,9 +18,17 @@ pub enum Scope {
 /// A setting's value with what ROLLBACK, ROLLBACK TO and COMMIT would make of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings<V> {
-    value: V,
+    current: Current<V>,
     reset: V,
     stack: Vec<Touched<V>>,
+}
+
+/// A value, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Current<V> {
+    value: V,
+    /// From the session's start, be it by RESET; SET gives another source, even to the same value.
+    is_default: bool,
 }
 
 /// What one nesting level did to the setting.
@@ -29,7 +37,7 @@ struct Touched<V> {
     /// 1 is the transaction itself, each savepoint adds one.
     level: usize,
     /// The value before this level.
-    prior: V,
+    prior: Current<V>,
     kind: Kind<V>,
 }
 
@@ -39,7 +47,7 @@ enum Kind<V> {
     Local,
     /// SET, then SET LOCAL; at commit the value of the SET comes back.
     SetThenLocal {
-        set: V,
+        set: Current<V>,
     },
 }
 
@@ -47,7 +55,10 @@ impl<V: Clone> Settings<V> {
     /// A setting that RESET returns to `reset`.
     pub fn new(reset: V) -> Self {
         Self {
-            value: reset.clone(),
+            current: Current {
+                value: reset.clone(),
+                is_default: true,
+            },
             reset,
             stack: Vec::new(),
         }
@@ -55,7 +66,7 @@ impl<V: Clone> Settings<V> {
 
     /// The value in force.
     pub fn value(&self) -> &V {
-        &self.value
+        &self.current.value
     }
 
     /// Whether neither commit nor rollback would change the value.
@@ -66,12 +77,27 @@ impl<V: Clone> Settings<V> {
     /// SET or SET LOCAL at this nesting level.
     pub fn set(&mut self, scope: Scope, value: V, level: usize) {
         self.remember(scope, level);
-        self.value = value;
+        self.current = Current {
+            value,
+            is_default: false,
+        };
     }
 
-    /// RESET, SET .. TO DEFAULT, DISCARD ALL.
+    /// RESET, SET .. TO DEFAULT.
     pub fn reset(&mut self, scope: Scope, level: usize) {
-        self.set(scope, self.reset.clone(), level);
+        self.remember(scope, level);
+        self.current = Current {
+            value: self.reset.clone(),
+            is_default: true,
+        };
+    }
+
+    /// RESET ALL, DISCARD ALL. What has its default is passed over, even where a SET LOCAL .. TO DEFAULT is the reason
+    /// and the end of the transaction brings another value back (`ResetAllOptions`).
+    pub fn reset_all(&mut self, level: usize) {
+        if !self.current.is_default {
+            self.reset(Scope::Session, level);
+        }
     }
 
     fn remember(&mut self, scope: Scope, level: usize) {
@@ -83,7 +109,7 @@ impl<V: Clone> Settings<V> {
                 };
                 self.stack.push(Touched {
                     level,
-                    prior: self.value.clone(),
+                    prior: self.current.clone(),
                     kind,
                 });
             }
@@ -92,7 +118,7 @@ impl<V: Clone> Settings<V> {
                 Scope::Local => {
                     if matches!(top.kind, Kind::Set) {
                         top.kind = Kind::SetThenLocal {
-                            set: self.value.clone(),
+                            set: self.current.clone(),
                         };
                     }
                 }
@@ -104,7 +130,7 @@ impl<V: Clone> Settings<V> {
     pub fn roll_back(&mut self, level: usize) {
         while self.stack.last().is_some_and(|top| top.level >= level) {
             if let Some(top) = self.stack.pop() {
-                self.value = top.prior;
+                self.current = top.prior;
             }
         }
     }
@@ -130,8 +156,8 @@ impl<V: Clone> Settings<V> {
     fn end_of_transaction(&mut self, top: Touched<V>) {
         match top.kind {
             Kind::Set => {}
-            Kind::Local => self.value = top.prior,
-            Kind::SetThenLocal { set } => self.value = set,
+            Kind::Local => self.current = top.prior,
+            Kind::SetThenLocal { set } => self.current = set,
         }
     }
 }
@@ -179,6 +205,8 @@ mod tests {
                         level -= 1;
                     }
                     "reset" => settings.reset(Scope::Session, level),
+                    "l-default" => settings.reset(Scope::Local, level),
+                    "reset-all" => settings.reset_all(level),
                     "c" => {
                         settings.commit(1);
                         level = 1;
@@ -210,6 +238,10 @@ mod tests {
             ("l:A s+ S:B l:C rel c", "B"),
             ("S:A c s+ reset s-", "A"),
             ("S:A c reset c", "none"),
+            ("S:A c reset-all c", "none"),
+            ("S:A c l-default reset-all c", "A"),
+            ("S:A c l-default reset c", "none"),
+            ("S:A c l:B reset-all c", "none"),
         ] {
             assert_eq!(value_after(script), value, "{script}");
         }

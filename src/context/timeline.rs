@@ -43,8 +43,10 @@ pub enum Effect {
     Set(Scope, Value),
     /// SET .. FROM CURRENT: the value stays and its scope changes.
     Keep(Scope),
-    /// RESET, RESET ALL, SET .. TO DEFAULT.
+    /// RESET, SET .. TO DEFAULT.
     Reset(Scope),
+    /// RESET ALL.
+    ResetAll,
     /// DISCARD ALL. It commits at once, whatever fails behind it in its group (`PreventInTransactionBlock`).
     Discard,
     /// A message of ours went to the log.
@@ -56,7 +58,7 @@ impl Effect {
     pub fn changes_setting(&self) -> bool {
         matches!(
             self,
-            Self::Set(..) | Self::Keep(_) | Self::Reset(_) | Self::Discard
+            Self::Set(..) | Self::Keep(_) | Self::Reset(_) | Self::ResetAll | Self::Discard
         )
     }
 
@@ -150,8 +152,9 @@ impl Timeline {
                 .setting
                 .set(*scope, self.setting.value().clone(), self.level()),
             Effect::Reset(scope) => self.setting.reset(*scope, self.level()),
+            Effect::ResetAll => self.setting.reset_all(self.level()),
             Effect::Discard => {
-                self.setting.reset(Scope::Session, self.level());
+                self.setting.reset_all(self.level());
                 self.end_transaction(true, false);
             }
             Effect::Emitted(message) => self.in_force = Some(Arc::clone(message)),

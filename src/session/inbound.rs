@@ -111,7 +111,9 @@ impl Session {
                 header.tag,
                 tag::PARSE | tag::BIND | tag::DESCRIBE | tag::EXECUTE | tag::CLOSE
             );
-        begins_group && self.policy.is_pooled && self.must_wait()
+        begins_group
+            && self.policy.is_pooled
+            && (self.must_wait(true) || self.statements.are_uncertain(self.group))
     }
 
     /// Forwards a frame whose reply, if it has one, is in the queue already.
@@ -253,7 +255,7 @@ impl Session {
 
     /// What follows from a statement's success, apart from what it does to `bemi.context`.
     pub(super) fn outcome_of(&mut self, verdict: &Arc<super::Verdict>, index: usize) -> Option<Outcome> {
-        use crate::context::{Effect, Scope};
+        use crate::context::Effect;
         use crate::sql::Kind as Sql;
         let effect = match &verdict.statements().get(index)?.kind {
             Sql::Begin => Effect::Begin,
@@ -263,7 +265,7 @@ impl Session {
             Sql::Savepoint(name) => Effect::Savepoint(name.as_str().into()),
             Sql::Release(name) => Effect::Release(name.as_str().into()),
             Sql::RollbackTo(name) => Effect::RollbackTo(name.as_str().into()),
-            Sql::ResetAll => Effect::Reset(Scope::Session),
+            Sql::ResetAll => Effect::ResetAll,
             Sql::DiscardAll => {
                 self.doubt_reserved();
                 return Some(Outcome::DiscardAll);

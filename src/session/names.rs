@@ -62,6 +62,13 @@ impl<T: Clone> Names<T> {
         self.confirmed.contains_key(name) || self.pending.iter().any(is_older)
     }
 
+    /// Whether any name is uncertain in this group, apart from the unnamed one.
+    pub fn are_uncertain(&self, group: u64) -> bool {
+        self.ahead
+            .keys()
+            .any(|name| !name.is_empty() && self.is_uncertain(name, group))
+    }
+
     /// A definition or removal (`None`) was sent to the server, in this group.
     pub fn send(&mut self, name: &[u8], definition: Option<T>, group: u64) {
         self.sent += 1;

@@ -118,7 +118,7 @@ impl Session {
         if self.in_hot_standby || self.current().in_failed_transaction() {
             return Plan::Nothing;
         }
-        if self.must_wait() {
+        if self.must_wait(self.replies.open_group_controls_transaction()) {
             return Plan::Wait;
         }
         if !self.policy.wants(write.targets) {
@@ -152,8 +152,9 @@ impl Session {
         }
     }
 
-    /// Whether a complete group that is still in flight may change the context of what is sent now.
-    pub(super) fn must_wait(&self) -> bool {
+    /// Whether a complete group that is still in flight may change the context of what is sent now, behind a statement
+    /// that may end the transaction if `ends_here`: should that group fail, a COMMIT rolls back.
+    pub(super) fn must_wait(&self, ends_here: bool) -> bool {
         if !self.replies.has_closed_groups() {
             return false;
         }
@@ -161,7 +162,9 @@ impl Session {
         if self.group_failed {
             return true;
         }
-        let may_end = !self.confirmed.in_explicit_block() || self.replies.closed_groups_control_transaction();
+        let may_end = ends_here
+            || !self.confirmed.in_explicit_block()
+            || self.replies.closed_groups_control_transaction();
         self.replies.closed_groups_change_setting() || (may_end && !self.confirmed.setting_is_settled())
     }
 

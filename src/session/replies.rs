@@ -377,6 +377,11 @@ impl Replies {
         self.closed.settings > 0
     }
 
+    /// Whether the group that is being sent may start, end or divide a transaction.
+    pub fn open_group_controls_transaction(&self) -> bool {
+        self.open.transactions > 0
+    }
+
     /// Whether a complete group in flight may start, end or divide a transaction.
     pub fn closed_groups_control_transaction(&self) -> bool {
         self.closed.transactions > 0

@@ -39,7 +39,9 @@ impl Session {
             return self.forward(header, edit);
         }
         let depends_on_context = verdict.may_write() || self.policy.is_pooled;
-        if (depends_on_context && self.must_wait()) || self.executes_uncertain(&verdict) {
+        if (depends_on_context && self.must_wait(verdict.may_end_transaction()))
+            || self.executes_uncertain(&verdict)
+        {
             return Step::Wait;
         }
         self.note_dialect(&verdict);

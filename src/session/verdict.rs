@@ -124,6 +124,17 @@ impl Verdict {
             .any(|statement| is_candidate(&statement.kind))
     }
 
+    /// Whether one of its statements may end a transaction.
+    pub fn may_end_transaction(&self) -> bool {
+        let ends = |kind: &Kind| {
+            matches!(
+                kind,
+                Kind::Commit { .. } | Kind::Rollback { .. } | Kind::PrepareTransaction
+            )
+        };
+        self.statements().iter().any(|statement| ends(&statement.kind))
+    }
+
     /// Whether it reads the view that lists prepared statements, ours among them.
     pub fn mentions_prepared_statements(&self) -> bool {
         self.analysis.mentions_prepared_statements
