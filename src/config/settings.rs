@@ -296,7 +296,7 @@ pub struct Limits {
     pub handshake_timeout: Duration,
     /// `max_connections`: client connections at a time; one more is refused with 53300. Default 10,000.
     pub max_connections: usize,
-    /// `max_startup_packet_bytes`: longest startup packet. Default 10,000, as `MAX_STARTUP_PACKET_LENGTH` of the server.
+    /// `max_startup_packet_bytes`: longest startup packet, its length itself not counted. Default 10,000, as `MAX_STARTUP_PACKET_LENGTH` of the server.
     pub max_startup_packet_bytes: usize,
     /// `max_auth_message_bytes`: longest message of a login, either way. Default 65,535, as `PG_MAX_AUTH_TOKEN_LENGTH` of the server.
     pub max_auth_message_bytes: usize,
