@@ -1,6 +1,7 @@
 //! Asks psql and `Upstream::connect` the same question, with the very same connection string, in the same words: does a login come about?
 
 use std::io::Read;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -95,7 +96,8 @@ pub fn of_proxy(connection_string: &str, home: &Path) -> Verdict {
                 .expect("text");
             return Verdict::Refused(reason);
         }
-        if socket.exists() {
+        // The file is there a moment before anybody listens on it.
+        if UnixStream::connect(&socket).is_ok() {
             let user = UpstreamUrl::parse(connection_string)
                 .expect("it started")
                 .user
