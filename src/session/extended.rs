@@ -153,11 +153,10 @@ impl Session {
         if portal.was_started.load(Ordering::Relaxed) {
             return self.continue_execution(&portal, header, edit);
         }
-        if self.executes_uncertain(&portal.prepared.verdict) {
+        if self.executes_uncertain(&portal.prepared.verdict) || self.execution_must_wait(&portal.prepared) {
             return Step::Wait;
         }
         match self.plan_execution(&portal.prepared) {
-            Plan::Wait => return Step::Wait,
             Plan::Nothing => {}
             Plan::Emit(payload) => self.emit(payload, edit.insert()),
             Plan::EmitOnServer(sql) => self.emit_on_server(&sql, edit.insert()),

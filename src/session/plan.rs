@@ -14,8 +14,6 @@ use crate::sql::{Kind, Statement, TableName};
 pub(super) enum Plan {
     /// Forward it.
     Nothing,
-    /// Wait for replies: its context depends on them.
-    Wait,
     /// Emit this payload.
     Emit(Message),
     /// Run this statement, which computes the payload on the server and emits it.
@@ -113,13 +111,19 @@ impl Session {
         }
     }
 
-    /// What this write needs.
+    /// Whether an execution writes what depends on replies that have not come.
+    pub(super) fn execution_must_wait(&self, prepared: &Prepared) -> bool {
+        let writes = prepared
+            .statement()
+            .is_some_and(|statement| !matches!(self.writes(statement), Writes::No));
+        let gets_a_message = writes && !self.in_hot_standby && !self.current().in_failed_transaction();
+        gets_a_message && self.must_wait(self.replies.open_group_controls_transaction())
+    }
+
+    /// What this write needs. Where it must wait, that comes first.
     pub(super) fn plan(&self, write: &Write<'_>) -> Plan {
         if self.in_hot_standby || self.current().in_failed_transaction() {
             return Plan::Nothing;
-        }
-        if self.must_wait(self.replies.open_group_controls_transaction()) {
-            return Plan::Wait;
         }
         if !self.policy.wants(write.targets) {
             return self.take_back();

@@ -136,7 +136,7 @@ impl Session {
         let (sql, message) = match self.plan_statement(verdict, index) {
             Plan::Emit(payload) => (ours::emit_sql(&payload), Some(payload)),
             Plan::EmitOnServer(sql) => (sql, Some(Message::default())),
-            Plan::Nothing | Plan::Wait => (String::new(), None),
+            Plan::Nothing => (String::new(), None),
         };
         if let Some(message) = message {
             let outcome = Outcome::Timeline(Effect::Emitted(message));

@@ -40,6 +40,9 @@ pub struct Author {
     pub prepared: Vec<&'static str>,
     /// Whether this script changes what a backslash means.
     pub backslashes: bool,
+    /// Whether a statement may change how those behind it are read. The server tells only when a group is over, so
+    /// behind it in its own group nothing can be known.
+    pub may_change_dialect: bool,
     next_id: i64,
     in_block: bool,
 }
@@ -91,6 +94,7 @@ impl Author {
             in_block: false,
             prepared: Vec::new(),
             backslashes: false,
+            may_change_dialect: true,
         }
     }
 
@@ -108,7 +112,7 @@ impl Author {
             (6, Topic::Fail),
             (3, Topic::Invalid),
             (6, Topic::Read),
-            (2, Topic::Dialect),
+            (if self.may_change_dialect { 2 } else { 0 }, Topic::Dialect),
         ]);
         match topic {
             Topic::Write => self.write(bound),

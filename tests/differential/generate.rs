@@ -13,6 +13,7 @@ pub fn script(seed: u64, first_id: i64) -> Script {
     for _ in 0..speaker.author.dice.between(3, 12) {
         speaker.speak();
     }
+    speaker.last_writes();
     speaker.author.script
 }
 
@@ -142,6 +143,20 @@ impl Speaker {
         self.step(messages);
     }
 
+    /// Shows where the session stands now, and once its transaction is over.
+    fn last_writes(&mut self) {
+        for ahead in ["", "ROLLBACK"] {
+            let mut messages = vec![Message::Sync];
+            if !ahead.is_empty() {
+                messages.push(lone_query(ahead.into()));
+            }
+            let write = self.author.write(true);
+            self.extended(write, &mut messages);
+            messages.push(Message::Sync);
+            self.step(messages);
+        }
+    }
+
     fn step(&mut self, messages: Vec<Message>) {
         let dice = &mut self.author.dice;
         let parts = dice.chance(10).then(|| Parts {
@@ -184,9 +199,11 @@ impl Speaker {
     /// Unnamed statements, and the Sync that ends them.
     fn group(&mut self, statements: usize, messages: &mut Vec<Message>) {
         for _ in 0..statements {
+            self.author.may_change_dialect = statements == 1;
             let statement = self.author.statement(true);
             self.extended(statement, messages);
         }
+        self.author.may_change_dialect = true;
         messages.push(Message::Sync);
     }
 
@@ -231,6 +248,7 @@ impl Speaker {
 
     /// Some of a group, its replies, and only then the rest.
     fn flushed(&mut self) {
+        self.author.may_change_dialect = false;
         for _ in 0..self.author.dice.between(1, 3) {
             let mut messages = Vec::new();
             for _ in 0..self.author.dice.between(1, 2) {
@@ -242,10 +260,11 @@ impl Speaker {
         }
         let mut messages = Vec::new();
         if self.author.dice.chance(50) {
-            self.group(1, &mut messages);
-        } else {
-            messages.push(Message::Sync);
+            let statement = self.author.statement(true);
+            self.extended(statement, &mut messages);
         }
+        messages.push(Message::Sync);
+        self.author.may_change_dialect = true;
         self.step(messages);
     }
 
@@ -324,6 +343,7 @@ impl Speaker {
 
     /// Several portals, bound first and executed later, in any order.
     fn portals(&mut self, messages: &mut Vec<Message>) {
+        self.author.may_change_dialect = false;
         let mut portals = Vec::new();
         for portal in ["u", "v", "w"] {
             let statement = self.author.statement(true);
@@ -342,6 +362,7 @@ impl Speaker {
             });
             portals.push(portal);
         }
+        self.author.may_change_dialect = true;
         while !portals.is_empty() {
             let at = self.author.dice.below(portals.len());
             let portal = portals.remove(at);

@@ -8,6 +8,11 @@ use super::conversation::Heard;
 use super::script::{Script, Text};
 use super::support::wal::{Item, Row, Transaction};
 
+/// Whether this comes from [`replies`].
+pub fn is_about_replies(reason: &str) -> bool {
+    reason.starts_with("in step ")
+}
+
 /// What both sides said in each step must be the same.
 pub fn replies(proxied: &[Vec<Heard>], direct: &[Vec<Heard>]) -> Result<(), String> {
     for step in 0..proxied.len().max(direct.len()) {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::judge;
 use super::script::{Message, Script};
 
 /// Shrinking stops here; what is left fails, if not in the shortest way.
@@ -18,12 +19,20 @@ pub fn shrink(
     loop {
         let smaller = candidates(&best)
             .take_while(|_| Instant::now() < until)
-            .find_map(|candidate| fails(&candidate).map(|why| (candidate, why)));
+            .find_map(|candidate| {
+                let reason = fails(&candidate).filter(|reason| is_alike(reason, &why))?;
+                Some((candidate, reason))
+            });
         match smaller {
             Some((candidate, reason)) => (best, why) = (candidate, reason),
             None => return (best, why),
         }
     }
+}
+
+/// Whether both are about replies, or both about rows: a script may fail in another way than it did before.
+fn is_alike(reason: &str, other: &str) -> bool {
+    judge::is_about_replies(reason) == judge::is_about_replies(other)
 }
 
 /// Everything with one thing less, the larger things first.
