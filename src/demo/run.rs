@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -121,7 +122,7 @@ where
     };
 
     let observer = interrupt.unless(connect(&login)).await?;
-    let name = format!("bemi_demo_{}", process::id());
+    let name = unused_name();
     // Not interrupted: it would not know what to take away.
     let stage = Stage::set(observer, ground, name).await?;
     let mut show = Show {
@@ -139,6 +140,16 @@ where
     let struck = stage.strike().await;
     outcome?;
     Ok(struck?)
+}
+
+/// A name that no other demonstration on the same server has, be it of this process or of another.
+fn unused_name() -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    format!(
+        "bemi_demo_{}_{}",
+        process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// Starts a proxy with every default in front of `server`, on a free port of 127.0.0.1. It runs as long as the runtime.
