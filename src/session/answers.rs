@@ -143,15 +143,8 @@ impl Session {
 
     /// The value that only the server knew.
     fn read_probe(&mut self, body: &[u8]) {
-        let value = match backend::first_column(body) {
-            Ok(text) => {
-                let text = self.dialect.encoding.decode(text.unwrap_or_default());
-                match Context::parse(&text, self.policy.rules.max_context_bytes) {
-                    Ok(context) => Value::Known(context.map(Into::into)),
-                    Err(_) => return,
-                }
-            }
-            Err(_) => return,
+        let Some(value) = self.probed_value(body) else {
+            return;
         };
         let outcome = match self.replies.front_mut() {
             Some(front) => match &mut front.kind {
@@ -165,6 +158,14 @@ impl Session {
         {
             *unknown = value;
         }
+    }
+
+    fn probed_value(&self, body: &[u8]) -> Option<Value> {
+        let digits = backend::first_column(body).ok()?.unwrap_or_default();
+        let bytes = ours::probed_bytes(digits)?;
+        let text = self.server_encoding.decode(&bytes);
+        let context = Context::parse(&text, self.policy.rules.max_context_bytes).ok()?;
+        Some(Value::Known(context.map(Into::into)))
     }
 
     fn slot_owner(&self) -> Option<Whose> {

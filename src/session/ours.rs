@@ -110,15 +110,25 @@ pub fn restore_sql(context: Option<&Context>) -> String {
 /// The statement that reads the setting and fails when its value is no context.
 ///
 /// `json_object_keys` fails on everything but an object and has no rows for NULL; a value over the limit is
-/// replaced by an array for it to fail on.
+/// replaced by an array for it to fail on. The value comes as the hexadecimal digits of its bytes in the server's
+/// encoding: the client's may have no such characters, and what is no error for the client must be none for us.
 pub fn probe_sql(max_bytes: usize) -> String {
     let value = format!("pg_catalog.current_setting('{VARIABLE}',true)");
     format!(
-        "SELECT {value} AS \"{RESERVED}\" WHERE (SELECT pg_catalog.count(*) FROM pg_catalog.json_object_keys(\
+        "SELECT pg_catalog.encode(pg_catalog.convert_to({value},pg_catalog.getdatabaseencoding()),'hex') \
+         AS \"{RESERVED}\" WHERE (SELECT pg_catalog.count(*) FROM pg_catalog.json_object_keys(\
          CASE WHEN pg_catalog.octet_length({value}) OPERATOR(pg_catalog.<=) {max_bytes} \
          THEN NULLIF({value},'')::pg_catalog.json ELSE CASE WHEN {value} IS NOT NULL THEN '[]'::pg_catalog.json END END)) \
          OPERATOR(pg_catalog.>=) 0"
     )
+}
+
+/// The bytes of a value as a probe tells it; `None` where these are no such digits.
+pub fn probed_bytes(hex: &[u8]) -> Option<Vec<u8>> {
+    let pairs = hex.chunks(2).map(|pair| std::str::from_utf8(pair).ok());
+    pairs
+        .map(|pair| u8::from_str_radix(pair.filter(|pair| pair.len() == 2)?, 16).ok())
+        .collect()
 }
 
 /// A literal that reads the same whatever `standard_conforming_strings` and `backslash_quote` say.
@@ -139,6 +149,15 @@ fn literal(ascii: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_probe_tells_is_read_digit_by_digit() {
+        assert_eq!(probed_bytes(b"7bc3A9"), Some(b"{\xc3\xa9".to_vec()));
+        assert_eq!(probed_bytes(b""), Some(Vec::new()));
+        for wrong in [&b"7"[..], b"7b7", b"zz", b"\xff\xff"] {
+            assert_eq!(probed_bytes(wrong), None, "{}", wrong.escape_ascii());
+        }
+    }
 
     #[test]
     fn quotes_and_backslashes_survive_a_literal() {

@@ -40,9 +40,9 @@ pub struct Author {
     pub prepared: Vec<&'static str>,
     /// Whether this script changes what a backslash means.
     pub backslashes: bool,
-    /// Whether a statement may change how those behind it are read. The server tells only when a group is over, so
-    /// behind it in its own group nothing can be known.
-    pub may_change_dialect: bool,
+    /// Whether the statement has its group to itself. How texts are read the server tells only when a group is over, so
+    /// behind what changes it, a RESET ALL or ROLLBACK included, nothing can be known in the same group.
+    pub is_alone: bool,
     next_id: i64,
     in_block: bool,
 }
@@ -94,7 +94,7 @@ impl Author {
             in_block: false,
             prepared: Vec::new(),
             backslashes: false,
-            may_change_dialect: true,
+            is_alone: true,
         }
     }
 
@@ -112,7 +112,7 @@ impl Author {
             (6, Topic::Fail),
             (3, Topic::Invalid),
             (6, Topic::Read),
-            (if self.may_change_dialect { 2 } else { 0 }, Topic::Dialect),
+            (if self.is_alone { 2 } else { 0 }, Topic::Dialect),
         ]);
         match topic {
             Topic::Write => self.write(bound),

@@ -199,11 +199,11 @@ impl Speaker {
     /// Unnamed statements, and the Sync that ends them.
     fn group(&mut self, statements: usize, messages: &mut Vec<Message>) {
         for _ in 0..statements {
-            self.author.may_change_dialect = statements == 1;
+            self.author.is_alone = statements == 1;
             let statement = self.author.statement(true);
             self.extended(statement, messages);
         }
-        self.author.may_change_dialect = true;
+        self.author.is_alone = true;
         messages.push(Message::Sync);
     }
 
@@ -248,7 +248,7 @@ impl Speaker {
 
     /// Some of a group, its replies, and only then the rest.
     fn flushed(&mut self) {
-        self.author.may_change_dialect = false;
+        self.author.is_alone = false;
         for _ in 0..self.author.dice.between(1, 3) {
             let mut messages = Vec::new();
             for _ in 0..self.author.dice.between(1, 2) {
@@ -264,7 +264,7 @@ impl Speaker {
             self.extended(statement, &mut messages);
         }
         messages.push(Message::Sync);
-        self.author.may_change_dialect = true;
+        self.author.is_alone = true;
         self.step(messages);
     }
 
@@ -343,7 +343,7 @@ impl Speaker {
 
     /// Several portals, bound first and executed later, in any order.
     fn portals(&mut self, messages: &mut Vec<Message>) {
-        self.author.may_change_dialect = false;
+        self.author.is_alone = false;
         let mut portals = Vec::new();
         for portal in ["u", "v", "w"] {
             let statement = self.author.statement(true);
@@ -362,7 +362,7 @@ impl Speaker {
             });
             portals.push(portal);
         }
-        self.author.may_change_dialect = true;
+        self.author.is_alone = true;
         while !portals.is_empty() {
             let at = self.author.dice.below(portals.len());
             let portal = portals.remove(at);

@@ -26,7 +26,7 @@ impl Author {
         if self.dice.chance(15) {
             return self.write_again();
         }
-        if self.backslashes && self.dice.chance(40) {
+        if self.backslashes && self.is_alone && self.dice.chance(40) {
             let note = self.dice.pick(BACKSLASHED);
             let sql =
                 self.writing(|tag| format!("INSERT INTO t (id, tag, note) VALUES ({id}, '{tag}', {note})"));
