@@ -110,6 +110,21 @@ impl<T: Clone> Names<T> {
         }
     }
 
+    /// The last statement of a Query, which sent the oldest pending definition, failed: it, or the commit behind it, which
+    /// is reported in its stead and leaves a prepared statement there (`exec_simple_query`).
+    ///
+    /// Where the name is taken it was the statement that failed. Where not, the definition is kept: at worst it is one
+    /// of a statement that does not exist, which nothing can execute.
+    pub fn settle_doubtful(&mut self) {
+        let is_new =
+            |oldest: &Pending<T>| oldest.definition.is_some() && !self.confirmed.contains_key(&oldest.name);
+        if self.pending.front().is_some_and(is_new) {
+            self.confirm();
+        } else {
+            self.discard(1);
+        }
+    }
+
     /// All that any name stands for, or will.
     pub fn definitions(&self) -> impl Iterator<Item = &T> {
         let pending = self
@@ -177,6 +192,20 @@ mod tests {
         assert!(!names.is_uncertain(b"s", 3));
         names.send(b"s", None, 3);
         assert!(names.is_uncertain(b"s", 4));
+    }
+
+    #[test]
+    fn a_definition_whose_failure_may_be_that_of_the_commit_counts_where_the_name_was_free() {
+        let mut names = Names::default();
+        names.send(b"s", Some(1), 1);
+        names.settle_doubtful();
+        assert_eq!(names.get(b"s"), Some(&1));
+        names.send(b"s", Some(2), 2);
+        names.settle_doubtful();
+        assert_eq!(names.get(b"s"), Some(&1));
+        names.send(b"s", None, 3);
+        names.settle_doubtful();
+        assert_eq!(names.get(b"s"), Some(&1));
     }
 
     #[test]

@@ -262,9 +262,12 @@ impl Session {
         let Some(front) = self.replies.front() else { return };
         match &front.kind {
             Kind::Startup => return,
-            Kind::Query(_) => {
-                let skipped = self.replies.clear_slots();
-                self.statements.discard(skipped);
+            Kind::Query(query) => {
+                let was_last = query.as_ref().is_some_and(|query| query.slots.len() == 1);
+                match self.replies.clear_slots() {
+                    1 if was_last => self.statements.settle_doubtful(),
+                    skipped => self.statements.discard(skipped),
+                }
             }
             Kind::FunctionCall | Kind::Sync => {}
             _ => {

@@ -415,6 +415,17 @@ impl Speaker {
                 1 => self.group(1, &mut messages),
                 _ => {}
             }
+            // The end of a transaction is the end of the portal. Which of its two errors an Execute of it meets, should
+            // more go wrong, is a matter of what stands ahead of it.
+            let ends = |message: &Message| {
+                let text = message.to_string();
+                ["COMMIT", "END", "ROLLBACK", "ABORT"]
+                    .iter()
+                    .any(|end| text.contains(end))
+            };
+            if messages.iter().any(ends) {
+                self.step(std::mem::take(&mut messages));
+            }
             let rows = self.author.dice.pick(&[0, 1, 2]);
             self.execute(CURSOR, rows, None, &mut messages);
             messages.push(Message::Sync);
