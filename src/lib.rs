@@ -58,6 +58,7 @@
 pub mod auth;
 pub mod check;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod context;
 pub mod demo;
@@ -67,4 +68,5 @@ pub mod replication;
 pub mod session;
 pub mod sql;
 pub mod tls;
+pub mod track;
 pub mod wire;

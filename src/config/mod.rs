@@ -31,7 +31,7 @@ mod tests;
 pub use listen::ListenAddress;
 pub use load::{FlagValue, Sources};
 pub use origin::{ConfigError, Origin, Problem};
-pub use pattern::TablePattern;
+pub use pattern::{ColumnPattern, TablePattern};
 pub use settings::{
     Auth, AuthMode, ClientTls, ClientTlsMode, CommentReuse, Comments, Config, ContextDefaults, Fact, Inject,
     Limits, Log, LogFormat, Pooler, Shutdown, SqlText, Upstream,

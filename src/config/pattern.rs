@@ -81,6 +81,56 @@ impl fmt::Display for TablePattern {
     }
 }
 
+/// Which columns a setting speaks of: `password`, `users.password`, `public.users.password`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ColumnPattern {
+    /// The tables; `*` for a pattern that names only the column.
+    pub table: TablePattern,
+    /// The column.
+    pub column: String,
+}
+
+impl ColumnPattern {
+    /// Whether the pattern speaks of this column. All three are names as the server stores them.
+    pub fn matches(&self, schema: &str, table: &str, column: &str) -> bool {
+        self.column == column && self.table.matches(Some(schema), table)
+    }
+}
+
+impl FromStr for ColumnPattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut names = Vec::new();
+        let mut rest = text.trim();
+        loop {
+            let (name, behind) = part(rest)?;
+            names.push(name);
+            match behind.strip_prefix('.') {
+                Some(more) if names.len() < 3 => rest = more,
+                None if behind.is_empty() => break,
+                Some(_) | None => return Err(unexpected(behind)),
+            }
+        }
+        let column = names.pop().flatten().ok_or("expected the name of a column, found *")?;
+        let name = names.pop().flatten();
+        let schema = names.pop().flatten();
+        Ok(Self {
+            table: TablePattern { schema, name },
+            column,
+        })
+    }
+}
+
+impl fmt::Display for ColumnPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.table.schema.is_some() || self.table.name.is_some() {
+            write!(f, "{}.", self.table)?;
+        }
+        write!(f, "\"{}\"", self.column.replace('"', "\"\""))
+    }
+}
+
 /// One name (`None` for `*`) off the front of `text`, and what follows it.
 fn part(text: &str) -> Result<(Option<String>, &str), String> {
     if let Some(rest) = text.strip_prefix('*') {
@@ -185,6 +235,22 @@ mod tests {
     fn a_pattern_reads_back_as_it_is_written() {
         for text in ["todo", "public.todo", "audit.*", "*", r#""My ""own"""."x y""#] {
             assert_eq!(pattern(&pattern(text).to_string()), pattern(text));
+        }
+    }
+
+    #[test]
+    fn a_column_may_be_named_with_its_table_and_schema() {
+        let matches = |text: &str| {
+            let pattern: ColumnPattern = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(pattern.to_string().parse(), Ok(pattern.clone()));
+            pattern.matches("public", "users", "E-Mail")
+        };
+        assert!(["\"E-Mail\"", "users.\"E-Mail\"", "public.users.\"E-Mail\"", "*.users.\"E-Mail\"", "*.\"E-Mail\""]
+            .into_iter()
+            .all(matches));
+        assert!(!["email", "orders.\"E-Mail\"", "audit.users.\"E-Mail\""].into_iter().any(matches));
+        for text in ["", "*", "users.*", "a.b.c.d", "a.", "a b"] {
+            assert!(text.parse::<ColumnPattern>().is_err(), "{text}");
         }
     }
 }

@@ -208,7 +208,7 @@ fn cells(old: OldTuple<'_>) -> Vec<Cell> {
 fn cell(value: &Value<'_>) -> Cell {
     match value {
         Value::Null => Cell::Null,
-        Value::UnchangedToast => Cell::Unknown,
+        Value::UnchangedToast | Value::TooLong => Cell::Unknown,
         Value::Text(bytes) | Value::Binary(bytes) => Cell::Text(text(bytes)),
     }
 }

@@ -1,6 +1,15 @@
-//! What a logical replication stream says. Pure: bytes in, values out.
+//! Logical replication: the connection, its stream, and what the messages in it say.
+//!
+//! ```text
+//! connection   login, IDENTIFY_SYSTEM, START_REPLICATION
+//! stream       whole messages in, status updates out
+//! pgoutput     what a message says                           PURE
+//! ```
 
+pub mod abridge;
+pub mod connection;
 mod lsn;
 pub mod pgoutput;
+pub mod stream;
 
 pub use lsn::{Lsn, ParseLsnError, Timestamp};

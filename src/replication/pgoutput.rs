@@ -18,6 +18,9 @@ mod reader;
 use super::{Lsn, Timestamp};
 use reader::Reader;
 
+/// The kind of a value that was left out; see [`Value::TooLong`].
+pub const TOO_LONG: u8 = b'-';
+
 /// Why bytes are no pgoutput message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -246,6 +249,8 @@ pub enum Value<'a> {
     Text(&'a [u8]),
     /// `b`: the output of its send function (option `binary`).
     Binary(&'a [u8]),
+    /// `-`, which is none of the protocol's: [`abridge`](super::abridge) left the value out.
+    TooLong,
 }
 
 /// See [`Message::Truncate`].

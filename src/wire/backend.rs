@@ -74,6 +74,16 @@ pub fn command_complete(body: &[u8]) -> Result<&[u8], Malformed> {
     Reader::new("CommandComplete", body).string()
 }
 
+/// The columns of a DataRow; `None` where one is NULL.
+///
+/// # Errors
+/// [`Malformed`] when they do not fit the message.
+pub fn data_row(body: &[u8]) -> Result<Vec<Option<&[u8]>>, Malformed> {
+    let mut reader = Reader::new("DataRow", body);
+    let count = reader.u16()?;
+    (0..count).map(|_| reader.value()).collect()
+}
+
 /// The first column of a DataRow; `None` when it is NULL or there is no column.
 ///
 /// # Errors

@@ -236,6 +236,7 @@ impl<'a> Reader<'a> {
             b'u' => Ok(Value::UnchangedToast),
             b't' => self.sized_value().map(Value::Text),
             b'b' => self.sized_value().map(Value::Binary),
+            super::TOO_LONG => Ok(Value::TooLong),
             other => Err(self.unexpected(FIELD, other)),
         }
     }

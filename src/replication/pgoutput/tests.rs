@@ -215,6 +215,7 @@ fn outline(message: &Message<'_>) -> Option<String> {
             Value::Text(bytes) if bytes.len() > 20 => format!("{} bytes", bytes.len()),
             Value::Text(bytes) => format!("'{}'", bytes.escape_ascii()),
             Value::Binary(bytes) => format!("0x{bytes:02X?}"),
+            Value::TooLong => "too long".to_owned(),
         };
         tuple.iter().map(value).collect::<Vec<_>>().join(",")
     };

@@ -1,0 +1,378 @@
+//! Puts the stream's messages together: each row change with the context it was made in. Pure.
+//!
+//! **The rule.** A change has the latest `_bemi` message before it in its transaction, else the first after it, else
+//! none. So a row can be written as soon as its transaction has had a message; until then it is held back, without its
+//! context, which is the last column for that reason.
+//!
+//! **Bounds.** A transaction may have millions of rows before its first message. Once those held back exceed
+//! [`MAX_HELD_BYTES`], they and all that follow are written with an empty context; a message that still comes is told
+//! with the ids of the rows that it belongs to ([`Outlet::fix_up`]), and whoever stores them makes up for it in
+//! the same transaction.
+//!
+//! *Rejected:* collecting a transaction in memory or in a file until its commit. The server has done so already.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::context::{PREFIX, StoredContext};
+use super::copy::{END_OF_ROW, Put};
+use super::id::{Origin, hyphenated};
+use super::kind::{TypeFacts, Types};
+use super::row::{Change, RowWriter, Stamp};
+use super::rules::Rules;
+use super::table::Table;
+use crate::replication::pgoutput::{Begin, Commit, DecodeError, Logical, Message, Relation, decode};
+use crate::replication::{Lsn, Timestamp};
+
+/// How much of a transaction is held back for its first message, in bytes.
+pub const MAX_HELD_BYTES: usize = 1 << 20;
+
+/// Where a transaction ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Boundary {
+    /// Behind its commit: confirming this confirms the transaction.
+    pub end_lsn: Lsn,
+    /// When it was committed.
+    pub committed_at: Timestamp,
+}
+
+/// Takes what the assembler makes: rows by [`Put`], in the columns of [`super::row::COLUMNS`].
+pub trait Outlet: Put {
+    /// A row is complete.
+    fn end_row(&mut self);
+    /// The rows from `first` to `last` belong to `context`, which came after them.
+    fn fix_up(&mut self, first: u128, last: u128, committed_at: Timestamp, context: &StoredContext);
+    /// A transaction begins to write rows. What was written before is a whole number of transactions.
+    fn begin(&mut self, committed_at: Timestamp);
+    /// All of a transaction's rows have been written.
+    fn end(&mut self, boundary: Boundary);
+    /// Everything that was committed before this position has been seen, and nothing of it is open.
+    fn idle(&mut self, lsn: Lsn);
+}
+
+/// Answers what the stream does not say.
+pub trait Catalog {
+    /// Why it cannot.
+    type Error;
+    /// The names of the primary key's columns, in its order, of the table with this oid; `None`: the table is gone.
+    ///
+    /// # Errors
+    /// When the catalog cannot be reached.
+    fn table(&mut self, oid: u32) -> Result<Option<Vec<Vec<u8>>>, Self::Error>;
+    /// Of these types, those that exist.
+    ///
+    /// # Errors
+    /// When the catalog cannot be reached.
+    fn types(&mut self, oids: &[u32]) -> Result<Vec<TypeFacts>, Self::Error>;
+}
+
+/// Why the stream cannot be understood.
+#[derive(Debug, thiserror::Error)]
+pub enum AssembleError<E> {
+    /// No pgoutput.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// A change of a table that was never described.
+    #[error("the stream has a change of the table with oid {0}, which it did not describe")]
+    UnknownTable(u32),
+    /// A change, or an end, outside of a transaction.
+    #[error("the stream has a {0} outside of a transaction")]
+    NoTransaction(&'static str),
+    /// A message that was not asked for.
+    #[error("the stream has a message of a newer protocol than version 1, which was asked for")]
+    NewerProtocol,
+    /// The catalog.
+    #[error(transparent)]
+    Catalog(E),
+}
+
+/// What the assembler has to know from the start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The system that the stream comes from.
+    pub origin: Origin,
+    /// The database's name.
+    pub database: String,
+    /// What may be stored.
+    pub rules: Arc<Rules>,
+    /// Schema and tables of our own, where they are in the same database: their changes are not stored.
+    pub own_tables: Option<OwnTables>,
+    /// `track.max_context_bytes`
+    pub max_context_bytes: usize,
+}
+
+/// The tables that the tracker itself writes.
+#[derive(Clone, Debug)]
+pub struct OwnTables {
+    /// Their schema.
+    pub schema: String,
+}
+
+impl OwnTables {
+    fn has(&self, relation: &Relation<'_>) -> bool {
+        relation.schema == self.schema.as_bytes() && is_own_table(relation.name)
+    }
+}
+
+/// `changes`, what stands beside it, and its partitions (`changes_p20261101`), but no `changes_of_mind`.
+fn is_own_table(name: &[u8]) -> bool {
+    let is_date = |digits: &[u8]| digits.len() == 8 && digits.iter().all(u8::is_ascii_digit);
+    matches!(name, b"changes" | b"changes_progress" | b"changes_gaps" | b"changes_version")
+        || name.strip_prefix(b"changes_p").is_some_and(is_date)
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct Assembler<C> {
+    settings: Settings,
+    catalog: C,
+    types: Types,
+    tables: HashMap<u32, Table>,
+    transaction: Option<Transaction>,
+    writer: RowWriter,
+    held: Held,
+}
+
+/// The transaction under way.
+#[derive(Debug)]
+struct Transaction {
+    begin: Begin,
+    stamp: Stamp,
+    /// The number of the next change.
+    ordinal: u32,
+    context: Context,
+    /// Whether it has written anything.
+    has_rows: bool,
+}
+
+/// What is known of the context of the next row.
+#[derive(Debug)]
+enum Context {
+    /// No message yet; rows are held back.
+    Awaited,
+    /// No message yet, and too many rows to hold them back: these have been written.
+    Overdue { first: u128, last: u128 },
+    /// This one.
+    Known(StoredContext),
+}
+
+/// Rows without their contexts.
+#[derive(Debug, Default)]
+struct Held {
+    bytes: Vec<u8>,
+    /// Where each row ends in `bytes`.
+    ends: Vec<usize>,
+    first: u128,
+    last: u128,
+}
+
+impl Held {
+    fn write(&mut self, out: &mut impl Outlet, context: &[u8]) {
+        let mut begin = 0;
+        for end in self.ends.drain(..) {
+            out.put(self.bytes.get(begin..end).unwrap_or_default());
+            out.put(context);
+            out.put(END_OF_ROW);
+            out.end_row();
+            begin = end;
+        }
+        self.bytes.clear();
+    }
+}
+
+impl<C: Catalog> Assembler<C> {
+    /// For a stream from its beginning.
+    pub fn new(settings: Settings, catalog: C) -> Self {
+        Self {
+            settings,
+            catalog,
+            types: Types::default(),
+            tables: HashMap::new(),
+            transaction: None,
+            writer: RowWriter::default(),
+            held: Held::default(),
+        }
+    }
+
+    /// A keepalive: the server has sent everything before `lsn`.
+    pub fn keepalive(&self, lsn: Lsn, out: &mut impl Outlet) {
+        if self.transaction.is_none() {
+            out.idle(lsn);
+        }
+    }
+
+    /// A message, the position of what it tells, and the time it was read.
+    ///
+    /// # Errors
+    /// [`AssembleError`]
+    pub fn message(
+        &mut self,
+        lsn: Lsn,
+        bytes: &[u8],
+        now: Timestamp,
+        out: &mut impl Outlet,
+    ) -> Result<(), AssembleError<C::Error>> {
+        match decode(bytes)? {
+            Message::Begin(begin) => self.begin(begin, now),
+            Message::Commit(commit) => self.commit(commit, out)?,
+            Message::Logical(message) => self.logical(&message, out),
+            Message::Relation(relation) => self.relation(&relation)?,
+            Message::Insert(insert) => {
+                self.change(insert.relation, lsn, bytes.len(), &Change::Create(&insert.new), out)?;
+            }
+            Message::Update(update) => {
+                let change = Change::Update(update.old.as_ref(), &update.new);
+                self.change(update.relation, lsn, bytes.len(), &change, out)?;
+            }
+            Message::Delete(delete) => {
+                self.change(delete.relation, lsn, bytes.len(), &Change::Delete(&delete.old), out)?;
+            }
+            Message::Truncate(truncate) => {
+                for oid in truncate.relations {
+                    self.change(oid, lsn, bytes.len(), &Change::Truncate, out)?;
+                }
+            }
+            Message::Origin(_) | Message::Type(_) => {}
+            Message::StreamStart(_)
+            | Message::StreamStop
+            | Message::StreamCommit(_)
+            | Message::StreamAbort(_)
+            | Message::BeginPrepare(_)
+            | Message::Prepare(_)
+            | Message::CommitPrepared(_)
+            | Message::RollbackPrepared(_)
+            | Message::StreamPrepare(_) => return Err(AssembleError::NewerProtocol),
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, begin: Begin, now: Timestamp) {
+        let mut database = Vec::new();
+        super::copy::text(&mut database, self.settings.database.as_bytes());
+        self.transaction = Some(Transaction {
+            begin,
+            stamp: Stamp {
+                database,
+                committed_at: begin.committed_at.to_string(),
+                queued_at: now.to_string(),
+                xid: begin.xid,
+            },
+            ordinal: 0,
+            context: Context::Awaited,
+            has_rows: false,
+        });
+    }
+
+    fn commit(&mut self, commit: Commit, out: &mut impl Outlet) -> Result<(), AssembleError<C::Error>> {
+        let transaction = self.transaction.take().ok_or(AssembleError::NoTransaction("commit"))?;
+        self.held.write(out, &StoredContext::empty().copied);
+        if transaction.has_rows {
+            out.end(Boundary {
+                end_lsn: commit.end_lsn,
+                committed_at: commit.committed_at,
+            });
+        } else {
+            out.idle(commit.end_lsn);
+        }
+        Ok(())
+    }
+
+    fn logical(&mut self, message: &Logical<'_>, out: &mut impl Outlet) {
+        let Some(transaction) = self.transaction.as_mut().filter(|_| message.transactional) else {
+            return;
+        };
+        if message.prefix != PREFIX {
+            return;
+        }
+        let rules = &self.settings.rules;
+        let context = StoredContext::from_message(message.content, rules, self.settings.max_context_bytes);
+        match transaction.context {
+            Context::Awaited => self.held.write(out, &context.copied),
+            Context::Overdue { first, last } => out.fix_up(first, last, transaction.begin.committed_at, &context),
+            Context::Known(_) => {}
+        }
+        transaction.context = Context::Known(context);
+    }
+
+    fn relation(&mut self, relation: &Relation<'_>) -> Result<(), AssembleError<C::Error>> {
+        let is_own = self.settings.own_tables.as_ref().is_some_and(|own| own.has(relation));
+        let primary_key = self.catalog.table(relation.oid).map_err(AssembleError::Catalog)?;
+        loop {
+            let columns = relation.columns.iter();
+            let unknown: Vec<u32> = columns.filter_map(|column| self.types.unknown(column.type_oid)).collect();
+            if unknown.is_empty() {
+                break;
+            }
+            let found = self.catalog.types(&unknown).map_err(AssembleError::Catalog)?;
+            // A type that is gone is text.
+            self.types.learn(unknown.into_iter().map(TypeFacts::of_text));
+            self.types.learn(found);
+        }
+        let mut table = Table::new(relation, primary_key.as_deref(), &self.types, &self.settings.rules);
+        table.is_wanted &= !is_own;
+        self.tables.insert(relation.oid, table);
+        Ok(())
+    }
+
+    fn change(
+        &mut self,
+        oid: u32,
+        lsn: Lsn,
+        length: usize,
+        change: &Change<'_>,
+        out: &mut impl Outlet,
+    ) -> Result<(), AssembleError<C::Error>> {
+        let Self {
+            settings,
+            tables,
+            transaction,
+            writer,
+            held,
+            ..
+        } = self;
+        let transaction = transaction.as_mut().ok_or(AssembleError::NoTransaction("change"))?;
+        let table = tables.get(&oid).ok_or(AssembleError::UnknownTable(oid))?;
+        // Counted before it is known whether it is stored: other rules do not make other ids.
+        let ordinal = transaction.ordinal;
+        transaction.ordinal = ordinal.wrapping_add(1);
+        if !table.is_wanted || change.is_ignored(table) {
+            return Ok(());
+        }
+        if !transaction.has_rows {
+            transaction.has_rows = true;
+            out.begin(transaction.begin.committed_at);
+        }
+        let id = settings.origin.change_id(transaction.begin.final_lsn, ordinal);
+        let place = (&hyphenated(id)[..], lsn);
+        let (rules, stamp) = (&*settings.rules, &transaction.stamp);
+        if matches!(transaction.context, Context::Awaited) {
+            if held.bytes.len() + length <= MAX_HELD_BYTES {
+                if held.ends.is_empty() {
+                    held.first = id;
+                }
+                held.last = id;
+                writer.write(&mut held.bytes, table, rules, stamp, place, change);
+                held.ends.push(held.bytes.len());
+                return Ok(());
+            }
+            let first = if held.ends.is_empty() { id } else { held.first };
+            held.write(out, &StoredContext::empty().copied);
+            transaction.context = Context::Overdue { first, last: id };
+        }
+        writer.write(out, table, rules, stamp, place, change);
+        match &mut transaction.context {
+            Context::Known(context) => out.put(&context.copied),
+            Context::Overdue { last, .. } => {
+                *last = id;
+                out.put(b"{}");
+            }
+            Context::Awaited => {}
+        }
+        out.put(END_OF_ROW);
+        out.end_row();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

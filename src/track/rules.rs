@@ -1,0 +1,191 @@
+//! What of the changes may be stored: tables, columns, and keys of the context. Pure.
+
+use std::fmt;
+use std::str::FromStr;
+
+use ring::hmac;
+
+use crate::config::{ColumnPattern, TablePattern};
+
+/// What stands in place of a masked value.
+pub const MASK: &[u8] = b"***";
+
+/// How a value is kept out of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redaction {
+    /// Its key is left out as well.
+    Drop,
+    /// `***`
+    Mask,
+    /// HMAC-SHA256 with `track.redact_key`, in hexadecimal: equal values can be told, nothing else.
+    Hash,
+}
+
+impl fmt::Display for Redaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Drop => "drop",
+            Self::Mask => "mask",
+            Self::Hash => "hash",
+        })
+    }
+}
+
+/// `users.email=hash`: what is redacted, and how. `T` is the name of a column or of a key of the context.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedactRule<T> {
+    /// What it speaks of.
+    pub what: T,
+    /// What becomes of it.
+    pub redaction: Redaction,
+}
+
+impl<T: FromStr> FromStr for RedactRule<T>
+where
+    T::Err: fmt::Display,
+{
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (what, how) = text
+            .rsplit_once('=')
+            .ok_or("expected NAME=drop, NAME=mask or NAME=hash")?;
+        let redaction = match how.trim() {
+            "drop" => Redaction::Drop,
+            "mask" => Redaction::Mask,
+            "hash" => Redaction::Hash,
+            _other => return Err("expected drop, mask or hash behind the =".into()),
+        };
+        let what = what.trim().parse().map_err(|error: T::Err| error.to_string())?;
+        Ok(Self { what, redaction })
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for RedactRule<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.what, self.redaction)
+    }
+}
+
+/// All of it, from the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Tables to store; empty: all.
+    pub tables: Vec<TablePattern>,
+    /// Tables not to store; stronger than `tables`.
+    pub exclude: Vec<TablePattern>,
+    /// An update of nothing but these is no change.
+    pub ignore_columns: Vec<ColumnPattern>,
+    /// Columns whose values are not stored.
+    pub redact: Vec<RedactRule<ColumnPattern>>,
+    /// Keys of the context whose values are not stored.
+    pub redact_context: Vec<RedactRule<String>>,
+    /// The key of [`Redaction::Hash`].
+    pub hash_key: Option<HashKey>,
+}
+
+/// `track.redact_key`. No `Debug` that shows it.
+#[derive(Clone)]
+pub struct HashKey(hmac::Key);
+
+impl HashKey {
+    /// From any text.
+    #[must_use]
+    pub fn new(secret: &str) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()))
+    }
+}
+
+impl fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HashKey(not shown)")
+    }
+}
+
+impl Rules {
+    /// Whether changes of this table are stored.
+    #[must_use]
+    pub fn wants(&self, schema: &str, table: &str) -> bool {
+        let holds = |patterns: &[TablePattern]| patterns.iter().any(|pattern| pattern.matches(Some(schema), table));
+        (self.tables.is_empty() || holds(&self.tables)) && !holds(&self.exclude)
+    }
+
+    /// Whether a change of this column alone counts for nothing.
+    #[must_use]
+    pub fn ignores(&self, schema: &str, table: &str, column: &str) -> bool {
+        self.ignore_columns
+            .iter()
+            .any(|pattern| pattern.matches(schema, table, column))
+    }
+
+    /// What becomes of this column's values; the first rule that speaks of it decides.
+    #[must_use]
+    pub fn redaction(&self, schema: &str, table: &str, column: &str) -> Option<Redaction> {
+        self.redact
+            .iter()
+            .find(|rule| rule.what.matches(schema, table, column))
+            .map(|rule| rule.redaction)
+    }
+
+    /// Whether the statements under the key `SQL` are stored without their literals: a redacted value may be one of them.
+    #[must_use]
+    pub fn normalizes_sql(&self) -> bool {
+        !self.redact.is_empty()
+    }
+
+    /// The value as [`Redaction::Hash`] stores it. Without a key, which the configuration does not allow, it is masked.
+    #[must_use]
+    pub fn hashed(&self, value: &[u8]) -> Vec<u8> {
+        match &self.hash_key {
+            Some(HashKey(key)) => hexadecimal(hmac::sign(key, value).as_ref()),
+            None => MASK.to_vec(),
+        }
+    }
+}
+
+/// Two digits for each byte.
+pub fn hexadecimal(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HashKey, RedactRule, Redaction, Rules};
+    use crate::config::ColumnPattern;
+
+    #[test]
+    fn a_rule_says_what_and_how() {
+        let rule: RedactRule<ColumnPattern> = "users.email = hash".parse().unwrap();
+        assert_eq!(rule.redaction, Redaction::Hash);
+        assert_eq!(rule.to_string().parse(), Ok(rule));
+        for text in ["users.email", "users.email=", "users.email=md5", "=drop", "users.*=drop"] {
+            assert!(text.parse::<RedactRule<ColumnPattern>>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn excluded_is_stronger_than_wanted() {
+        let rules = Rules {
+            tables: vec!["public.*".parse().unwrap()],
+            exclude: vec!["sessions".parse().unwrap()],
+            ..Rules::default()
+        };
+        assert!(rules.wants("public", "todo"));
+        assert!(!rules.wants("public", "sessions"));
+        assert!(!rules.wants("audit", "todo"));
+        assert!(Rules::default().wants("audit", "todo"));
+    }
+
+    #[test]
+    fn a_hash_depends_on_key_and_value() {
+        let with = |key: &str| Rules {
+            hash_key: Some(HashKey::new(key)),
+            ..Rules::default()
+        };
+        assert_eq!(with("a").hashed(b"x"), with("a").hashed(b"x"));
+        assert_ne!(with("a").hashed(b"x"), with("b").hashed(b"x"));
+        assert_ne!(with("a").hashed(b"x"), with("a").hashed(b"y"));
+        assert_eq!(with("a").hashed(b"x").len(), 64);
+        assert_eq!(Rules::default().hashed(b"x"), b"***");
+    }
+}
