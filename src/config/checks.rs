@@ -6,11 +6,15 @@ use std::time::Duration;
 use super::ListenAddress;
 use super::nearest::nearest;
 use super::origin::{Origin, Problem};
+use super::redact::Redaction;
 use super::settings::{AuthMode, ClientTlsMode, Config};
 use super::url::ChannelBinding;
 
 /// The levels of `log.level`, as tracing names them.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Below this there is no room for buffers and one large row.
+const MIN_TRACK_MEMORY: usize = 64 << 20;
 
 /// Everything that is wrong with `config`, each with the origin of the key that it is about.
 pub(super) fn problems(config: &Config, origins: &BTreeMap<String, Origin>) -> Vec<Problem> {
@@ -20,6 +24,7 @@ pub(super) fn problems(config: &Config, origins: &BTreeMap<String, Origin>) -> V
         auth(config),
         comments(config),
         bounds(config),
+        track(config),
         log(config),
     ]
     .into_iter()
@@ -206,6 +211,52 @@ fn times(config: &Config) -> Vec<Finding> {
     ]
     .into_iter()
     .flatten()
+    .collect()
+}
+
+fn track(config: &Config) -> Vec<Finding> {
+    let track = &config.track;
+    let hashes = track.redact.iter().any(|rule| rule.redaction == Redaction::Hash)
+        || track.redact_context.iter().any(|rule| rule.redaction == Redaction::Hash);
+    let plain_slot = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    let intervals = [
+        ("track.flush_interval", track.flush_interval),
+        ("track.status_interval", track.status_interval),
+        ("track.report_interval", track.report_interval),
+        ("track.tables_interval", track.tables_interval),
+        ("track.max_backoff", track.max_backoff),
+    ];
+    let zero = intervals
+        .into_iter()
+        .filter_map(|(key, interval)| finding(interval.is_zero(), key, "must not be 0"));
+    [
+        finding(
+            hashes && track.redact_key.is_none(),
+            "track.redact_key",
+            "\"hash\" needs a secret, without which anybody could try values until one fits: set BEMI_TRACK_REDACT_KEY",
+        ),
+        // `ReplicationSlotValidateName`, slot.c.
+        finding(
+            !(1..64).contains(&track.slot.len()) || !track.slot.bytes().all(plain_slot),
+            "track.slot",
+            "expected lower case letters, digits and _, at most 63",
+        ),
+        finding(track.schema.is_empty(), "track.schema", "must not be empty"),
+        finding(track.publication.is_empty(), "track.publication", "must not be empty"),
+        finding(
+            track.memory_limit_bytes < MIN_TRACK_MEMORY,
+            "track.memory_limit_bytes",
+            "must be at least 67108864 (64 MiB)",
+        ),
+        finding(
+            !(1_024..=16 << 20).contains(&track.max_context_bytes),
+            "track.max_context_bytes",
+            "must be between 1024 and 16777216",
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .chain(zero)
     .collect()
 }
 

@@ -21,7 +21,9 @@ mod load;
 mod nearest;
 mod origin;
 mod pattern;
+mod redact;
 mod settings;
+mod track;
 pub mod url;
 mod value;
 
@@ -32,7 +34,9 @@ pub use listen::ListenAddress;
 pub use load::{FlagValue, Sources};
 pub use origin::{ConfigError, Origin, Problem};
 pub use pattern::{ColumnPattern, TablePattern};
+pub use redact::{RedactRule, Redaction};
 pub use settings::{
     Auth, AuthMode, ClientTls, ClientTlsMode, CommentReuse, Comments, Config, ContextDefaults, Fact, Inject,
     Limits, Log, LogFormat, Pooler, Shutdown, SqlText, Upstream,
 };
+pub use track::{PartitionBy, Retention, Track};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::url::{ChannelBinding, KeepaliveParameters, TlsParameters, UpstreamUrl};
+use super::track::Track;
 use super::{ListenAddress, TablePattern};
 
 /// Everything `bemi proxy` can be told.
@@ -35,6 +36,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[shutdown]`: what SIGTERM waits for.
     pub shutdown: Shutdown,
+    /// `[track]`: what `bemi track` stores, and where.
+    pub track: Track,
     /// `[log]`: what is written to standard error.
     pub log: Log,
 }
@@ -56,6 +59,7 @@ impl Config {
             inject: Inject::default(),
             limits: Limits::default(),
             shutdown: Shutdown::default(),
+            track: Track::default(),
             log: Log::default(),
         }
     }

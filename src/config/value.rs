@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::settings::no_url;
 use super::settings::{AuthMode, ClientTlsMode, CommentReuse, Fact, LogFormat, Pooler, SqlText};
-use super::url::UpstreamUrl;
-use super::{ListenAddress, TablePattern};
+use super::url::{Password, UpstreamUrl};
+use super::{ColumnPattern, ListenAddress, PartitionBy, RedactRule, Retention, TablePattern};
 
 /// What a source says about a key.
 #[derive(Clone, Debug, PartialEq)]
@@ -290,6 +290,40 @@ macro_rules! shown_as_written {
 shown_as_written!(ListenAddress);
 shown_as_written!(TablePattern);
 
+shown_as_written!(ColumnPattern);
+shown_as_written!(RedactRule<ColumnPattern>);
+shown_as_written!(RedactRule<String>);
+
+impl Setting for Option<Password> {
+    fn from_text(text: &str) -> Result<Self, String> {
+        Ok((!text.is_empty()).then(|| Password::new(text.into())))
+    }
+
+    /// Whether there is one, no more.
+    fn show(&self) -> String {
+        show_text(if self.is_some() { "..." } else { "" })
+    }
+}
+
+impl Setting for Retention {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let days = || text.strip_suffix('d')?.parse().ok().filter(|days| *days > 0);
+        match text {
+            "off" => Ok(Self::Off),
+            _days => days().map(Self::Days).ok_or_else(|| {
+                format!("expected off, or a number of days such as 90d, found {}", found(text))
+            }),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Off => show_text("off"),
+            Self::Days(days) => show_text(&format!("{days}d")),
+        }
+    }
+}
+
 /// A setting with a fixed list of values.
 macro_rules! choices {
     ($type:ident { $($text:literal => $variant:ident),+ }) => {
@@ -317,6 +351,7 @@ choices!(Fact {
 });
 choices!(CommentReuse { "every" => Every, "first" => First, "same_sync" => SameSync });
 choices!(SqlText { "full" => Full, "normalized" => Normalized, "off" => Off });
+choices!(PartitionBy { "day" => Day, "month" => Month });
 choices!(LogFormat { "text" => Text, "json" => Json });
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::copy;
 use super::jsonb::{Fit, fit};
-use super::rules::{MASK, Redaction, Rules};
+use super::rules::{MASK, Rules};
+use crate::config::Redaction;
 use crate::sql::{Dialect, normalize};
 
 /// The prefix of the messages: that of the proxy, and of the packages and triggers that write context by themselves.

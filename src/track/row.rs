@@ -5,7 +5,8 @@ use std::mem;
 use ring::digest;
 
 use super::copy::{self, NEXT_COLUMN, NULL, Put};
-use super::rules::{MASK, Redaction, Rules, hexadecimal};
+use super::rules::{MASK, Rules, hexadecimal};
+use crate::config::Redaction;
 use super::table::{Column, Table};
 use super::value;
 use crate::replication::Lsn;

@@ -1,71 +1,13 @@
 //! What of the changes may be stored: tables, columns, and keys of the context. Pure.
 
 use std::fmt;
-use std::str::FromStr;
 
 use ring::hmac;
 
-use crate::config::{ColumnPattern, TablePattern};
+use crate::config::{ColumnPattern, RedactRule, Redaction, TablePattern, Track};
 
 /// What stands in place of a masked value.
 pub const MASK: &[u8] = b"***";
-
-/// How a value is kept out of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Redaction {
-    /// Its key is left out as well.
-    Drop,
-    /// `***`
-    Mask,
-    /// HMAC-SHA256 with `track.redact_key`, in hexadecimal: equal values can be told, nothing else.
-    Hash,
-}
-
-impl fmt::Display for Redaction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Drop => "drop",
-            Self::Mask => "mask",
-            Self::Hash => "hash",
-        })
-    }
-}
-
-/// `users.email=hash`: what is redacted, and how. `T` is the name of a column or of a key of the context.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RedactRule<T> {
-    /// What it speaks of.
-    pub what: T,
-    /// What becomes of it.
-    pub redaction: Redaction,
-}
-
-impl<T: FromStr> FromStr for RedactRule<T>
-where
-    T::Err: fmt::Display,
-{
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (what, how) = text
-            .rsplit_once('=')
-            .ok_or("expected NAME=drop, NAME=mask or NAME=hash")?;
-        let redaction = match how.trim() {
-            "drop" => Redaction::Drop,
-            "mask" => Redaction::Mask,
-            "hash" => Redaction::Hash,
-            _other => return Err("expected drop, mask or hash behind the =".into()),
-        };
-        let what = what.trim().parse().map_err(|error: T::Err| error.to_string())?;
-        Ok(Self { what, redaction })
-    }
-}
-
-impl<T: fmt::Display> fmt::Display for RedactRule<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.what, self.redaction)
-    }
-}
 
 /// All of it, from the configuration.
 #[derive(Clone, Debug, Default)]
@@ -99,6 +41,19 @@ impl HashKey {
 impl fmt::Debug for HashKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HashKey(not shown)")
+    }
+}
+
+impl From<&Track> for Rules {
+    fn from(track: &Track) -> Self {
+        Self {
+            tables: track.tables.clone(),
+            exclude: track.exclude.clone(),
+            ignore_columns: track.ignore_columns.clone(),
+            redact: track.redact.clone(),
+            redact_context: track.redact_context.clone(),
+            hash_key: track.redact_key.as_ref().map(|key| HashKey::new(key.reveal())),
+        }
     }
 }
 
@@ -150,18 +105,7 @@ pub fn hexadecimal(bytes: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{HashKey, RedactRule, Redaction, Rules};
-    use crate::config::ColumnPattern;
-
-    #[test]
-    fn a_rule_says_what_and_how() {
-        let rule: RedactRule<ColumnPattern> = "users.email = hash".parse().unwrap();
-        assert_eq!(rule.redaction, Redaction::Hash);
-        assert_eq!(rule.to_string().parse(), Ok(rule));
-        for text in ["users.email", "users.email=", "users.email=md5", "=drop", "users.*=drop"] {
-            assert!(text.parse::<RedactRule<ColumnPattern>>().is_err(), "{text}");
-        }
-    }
+    use super::{HashKey, Rules};
 
     #[test]
     fn excluded_is_stronger_than_wanted() {

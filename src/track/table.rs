@@ -2,7 +2,8 @@
 
 use super::copy;
 use super::kind::{Kind, Types};
-use super::rules::{Redaction, Rules};
+use super::rules::Rules;
+use crate::config::Redaction;
 use crate::replication::pgoutput::{Relation, ReplicaIdentity};
 
 /// What every row of a table is written with.
