@@ -31,6 +31,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Ask whether a proxy answers: exit code 0 if so, for health checks of containers
     Health(HealthArgs),
+    /// Follow the write-ahead log, and store every row change with its context in the table `changes`
+    Track(TrackArgs),
     /// Show it at work on a throw-away PostgreSQL
     Demo(DemoArgs),
 }
@@ -62,6 +64,52 @@ pub struct HealthArgs {
     /// Configuration file [default: ./proxy.toml, if it exists] [env: BEMI_CONFIG]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// `bemi track`
+#[derive(Args)]
+pub struct TrackArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// The database to follow: the server itself, no pooler; the same as --upstream [env: BEMI_UPSTREAM]
+    #[arg(long, value_name = "URL", conflicts_with = "upstream")]
+    source: Option<String>,
+    /// The database with the table changes [default: the source] [env: BEMI_TRACK_DESTINATION]
+    #[arg(long, value_name = "URL")]
+    destination: Option<String>,
+    /// The schema of the table changes [default: public] [env: BEMI_TRACK_SCHEMA]
+    #[arg(long, value_name = "NAME")]
+    schema: Option<String>,
+    /// The replication slot [default: bemi] [env: BEMI_TRACK_SLOT]
+    #[arg(long, value_name = "NAME")]
+    slot: Option<String>,
+    /// The publication [default: bemi] [env: BEMI_TRACK_PUBLICATION]
+    #[arg(long, value_name = "NAME")]
+    publication: Option<String>,
+    /// Tables to follow, as todo, public.todo, audit.*; parted by commas or repeated [default: all] [env: BEMI_TRACK_TABLES]
+    #[arg(long, value_name = "PATTERN")]
+    tables: Vec<String>,
+    /// Tables not to follow [env: BEMI_TRACK_EXCLUDE]
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+    /// How long changes are kept: off, or days such as 90d [default: off] [env: BEMI_TRACK_RETENTION]
+    #[arg(long, value_name = "DAYS")]
+    retention: Option<String>,
+    /// Where changes are missing, go on behind the gap, and write it down in changes_gaps
+    #[arg(long)]
+    pub accept_gap: bool,
+    /// Print the statements that set everything up, for whoever has the rights to run them, and exit
+    #[arg(long, conflicts_with_all = ["accept_gap", "teardown"])]
+    pub print_setup: bool,
+    /// Remove the replication slot and the publication, after asking; the table changes stays
+    #[arg(long, conflicts_with = "accept_gap")]
+    pub teardown: bool,
+    /// Do not ask
+    #[arg(long, requires = "teardown")]
+    pub yes: bool,
+    /// Print the configuration that these flags, the environment and the file amount to, and exit
+    #[arg(long)]
+    pub print_config: bool,
 }
 
 /// `bemi demo`
@@ -149,6 +197,26 @@ impl CheckArgs {
     /// What these flags and the environment say.
     pub fn sources(&self, environment: Environment) -> Sources {
         self.common.sources(environment)
+    }
+}
+
+impl TrackArgs {
+    /// What these flags and the environment say.
+    pub fn sources(&self, environment: Environment) -> Sources {
+        let list = |items: &[String]| (!items.is_empty()).then(|| items.join(","));
+        let named = [
+            flag("--source", "upstream.url", &self.source),
+            flag("--destination", "track.destination", &self.destination),
+            flag("--schema", "track.schema", &self.schema),
+            flag("--slot", "track.slot", &self.slot),
+            flag("--publication", "track.publication", &self.publication),
+            flag("--tables", "track.tables", &list(&self.tables)),
+            flag("--exclude", "track.exclude", &list(&self.exclude)),
+            flag("--retention", "track.retention", &self.retention),
+        ];
+        let mut sources = self.common.sources(environment);
+        sources.flags.splice(0..0, named.into_iter().flatten());
+        sources
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed (or something must be mended), 2 wrong usage or configuration.
 
+mod follow;
 mod serve;
 
 use std::collections::BTreeMap;
@@ -9,11 +10,12 @@ use std::io;
 use std::process::ExitCode;
 
 use bemi::check;
-use bemi::cli::{CheckArgs, Cli, Command, DemoArgs, HealthArgs, ProxyArgs, without_credentials};
+use bemi::cli::{CheckArgs, Cli, Command, DemoArgs, HealthArgs, ProxyArgs, TrackArgs, without_credentials};
 use bemi::config::{Config, ListenAddress, Sources};
 use bemi::demo;
 use bemi::logging::{Logging, wants_colour};
 use bemi::proxy::StartError;
+use bemi::track::error::TrackError;
 use clap::Parser;
 
 /// Something went wrong while doing what was asked.
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         Command::Proxy(args) => proxy(&args),
         Command::Check(args) => check(&args),
         Command::Health(args) => health(&args),
+        Command::Track(args) => track(&args),
         Command::Demo(args) => demo(&args),
     });
     done.unwrap_or_else(|failure| {
@@ -113,6 +116,28 @@ fn check(args: &CheckArgs) -> Result<ExitCode, Failure> {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(FAILED)
+    })
+}
+
+fn track(args: &TrackArgs) -> Result<ExitCode, Failure> {
+    let config = load(&args.sources(environment()?))?;
+    if args.print_config {
+        print!("{}", config.to_toml());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let _logging = Logging::start(&config.log).map_err(usage)?;
+    let outcome = one_thread()?.block_on(async {
+        if args.print_setup {
+            follow::print_setup(&config).await
+        } else if args.teardown {
+            follow::teardown(&config, args.yes).await
+        } else {
+            follow::follow(config, args.accept_gap).await
+        }
+    });
+    outcome.map(|()| ExitCode::SUCCESS).map_err(|error| match error {
+        TrackError::Configuration(_) => usage(error),
+        other => failed(other),
     })
 }
 

@@ -12,7 +12,7 @@
 
 pub mod certificate;
 pub mod health;
-mod queries;
+pub mod queries;
 pub mod report;
 pub mod server;
 mod session;

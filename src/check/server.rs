@@ -103,7 +103,7 @@ pub fn findings(facts: &ServerFacts, pooler: Pooler, inject: &Inject) -> Vec<Fin
     .collect()
 }
 
-fn version(facts: &ServerFacts) -> Finding {
+pub(crate) fn version(facts: &ServerFacts) -> Finding {
     let what = format!("PostgreSQL {}", facts.version);
     if facts.version_num >= OLDEST {
         return Finding::fine("version", what);
@@ -139,7 +139,7 @@ fn between(facts: &ServerFacts, pooler: Pooler) -> Option<Finding> {
     }
 }
 
-fn wal_level(facts: &ServerFacts) -> Finding {
+pub(crate) fn wal_level(facts: &ServerFacts) -> Finding {
     if facts.wal_level == "logical" {
         return Finding::fine("wal_level", "logical");
     }

@@ -45,8 +45,8 @@ fn finding(wrong: bool, key: &'static str, message: &str) -> Option<Finding> {
 }
 
 fn required(config: &Config) -> Vec<Finding> {
-    let no_url = "no server: give the application's DATABASE_URL as --upstream, as BEMI_UPSTREAM or as upstream.url in \
-                  proxy.toml";
+    let no_url = "no server: give the application's DATABASE_URL as --upstream (bemi track: --source), as BEMI_UPSTREAM or \
+                  as upstream.url in proxy.toml";
     [
         finding(config.upstream.url.hosts.is_empty(), "upstream.url", no_url),
         finding(config.listen.is_empty(), "listen", "needs at least one address"),

@@ -20,7 +20,7 @@ use super::id::{Origin, hyphenated};
 use super::kind::{TypeFacts, Types};
 use super::row::{Change, RowWriter, Stamp};
 use super::rules::Rules;
-use super::table::Table;
+use super::table::{Table, TableFacts};
 use crate::replication::pgoutput::{Begin, Commit, DecodeError, Logical, Message, Relation, decode};
 use crate::replication::{Lsn, Timestamp};
 
@@ -54,11 +54,11 @@ pub trait Outlet: Put {
 pub trait Catalog {
     /// Why it cannot.
     type Error;
-    /// The names of the primary key's columns, in its order, of the table with this oid; `None`: the table is gone.
+    /// Of the table with this oid; `None`: it is gone.
     ///
     /// # Errors
     /// When the catalog cannot be reached.
-    fn table(&mut self, oid: u32) -> Result<Option<Vec<Vec<u8>>>, Self::Error>;
+    fn table(&mut self, oid: u32) -> Result<Option<TableFacts>, Self::Error>;
     /// Of these types, those that exist.
     ///
     /// # Errors
@@ -110,15 +110,9 @@ pub struct OwnTables {
 
 impl OwnTables {
     fn has(&self, relation: &Relation<'_>) -> bool {
-        relation.schema == self.schema.as_bytes() && is_own_table(relation.name)
+        relation.schema == self.schema.as_bytes()
+            && std::str::from_utf8(relation.name).is_ok_and(super::is_own_table)
     }
-}
-
-/// `changes`, what stands beside it, and its partitions (`changes_p20261101`), but no `changes_of_mind`.
-fn is_own_table(name: &[u8]) -> bool {
-    let is_date = |digits: &[u8]| digits.len() == 8 && digits.iter().all(u8::is_ascii_digit);
-    matches!(name, b"changes" | b"changes_progress" | b"changes_gaps" | b"changes_version")
-        || name.strip_prefix(b"changes_p").is_some_and(is_date)
 }
 
 /// See the module's documentation.
@@ -296,7 +290,7 @@ impl<C: Catalog> Assembler<C> {
 
     fn relation(&mut self, relation: &Relation<'_>) -> Result<(), AssembleError<C::Error>> {
         let is_own = self.settings.own_tables.as_ref().is_some_and(|own| own.has(relation));
-        let primary_key = self.catalog.table(relation.oid).map_err(AssembleError::Catalog)?;
+        let facts = self.catalog.table(relation.oid).map_err(AssembleError::Catalog)?;
         loop {
             let columns = relation.columns.iter();
             let unknown: Vec<u32> = columns.filter_map(|column| self.types.unknown(column.type_oid)).collect();
@@ -308,7 +302,7 @@ impl<C: Catalog> Assembler<C> {
             self.types.learn(unknown.into_iter().map(TypeFacts::of_text));
             self.types.learn(found);
         }
-        let mut table = Table::new(relation, primary_key.as_deref(), &self.types, &self.settings.rules);
+        let mut table = Table::new(relation, facts.as_ref(), &self.types, &self.settings.rules);
         table.is_wanted &= !is_own;
         self.tables.insert(relation.oid, table);
         Ok(())

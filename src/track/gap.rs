@@ -70,6 +70,8 @@ pub enum GapReason {
     },
     /// The slot is not there.
     SlotGone,
+    /// The publication is not there; made again, it is only there for what comes after.
+    PublicationGone,
     /// The server has given it up.
     SlotInvalid(String),
     /// Somebody else read from it, or the destination has been set back.
@@ -92,6 +94,7 @@ impl fmt::Display for GapReason {
                  dump, or upgraded"
             ),
             Self::SlotGone => f.write_str("the replication slot is gone: dropped, or left behind in a failover"),
+            Self::PublicationGone => f.write_str("the publication is gone, without which the log behind it cannot be decoded"),
             Self::SlotInvalid(words) => write!(
                 f,
                 "the server has given the replication slot up ({words}): its log was needed elsewhere, or for too long"

@@ -58,10 +58,18 @@ impl From<&Track> for Rules {
 }
 
 impl Rules {
-    /// Whether changes of this table are stored.
+    /// Whether changes of this table are stored. `root` is the partitioned table that it is a part of: a pattern may
+    /// speak of either.
     #[must_use]
-    pub fn wants(&self, schema: &str, table: &str) -> bool {
-        let holds = |patterns: &[TablePattern]| patterns.iter().any(|pattern| pattern.matches(Some(schema), table));
+    pub fn wants(&self, schema: &str, table: &str, root: Option<(&str, &str)>) -> bool {
+        let holds = |patterns: &[TablePattern]| {
+            let names = root.into_iter().chain([(schema, table)]);
+            names.into_iter().any(|(schema, table)| {
+                patterns
+                    .iter()
+                    .any(|pattern| pattern.matches(Some(schema), table))
+            })
+        };
         (self.tables.is_empty() || holds(&self.tables)) && !holds(&self.exclude)
     }
 
@@ -114,10 +122,12 @@ mod tests {
             exclude: vec!["sessions".parse().unwrap()],
             ..Rules::default()
         };
-        assert!(rules.wants("public", "todo"));
-        assert!(!rules.wants("public", "sessions"));
-        assert!(!rules.wants("audit", "todo"));
-        assert!(Rules::default().wants("audit", "todo"));
+        assert!(rules.wants("public", "todo", None));
+        assert!(!rules.wants("public", "sessions", None));
+        assert!(!rules.wants("audit", "todo", None));
+        assert!(rules.wants("audit", "todo_1", Some(("public", "todo"))));
+        assert!(!rules.wants("public", "sessions_1", Some(("public", "sessions"))));
+        assert!(Rules::default().wants("audit", "todo", None));
     }
 
     #[test]

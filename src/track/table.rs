@@ -6,6 +6,15 @@ use super::rules::Rules;
 use crate::config::Redaction;
 use crate::replication::pgoutput::{Relation, ReplicaIdentity};
 
+/// What the catalog says of a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableFacts {
+    /// The names of the primary key's columns, in its order; empty: it has none.
+    pub primary_key: Vec<Vec<u8>>,
+    /// Schema and name of the partitioned table that it is a part of.
+    pub root: Option<(String, String)>,
+}
+
 /// What every row of a table is written with.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -42,13 +51,14 @@ pub struct Column {
 }
 
 impl Table {
-    /// `primary_key` are the names of its columns, in the key's order, as the catalog has them. Where the catalog has
-    /// none, because the table is gone, an identity of [`ReplicaIdentity::Default`] is the primary key.
+    /// `facts` are `None` where the table is gone; then an identity of [`ReplicaIdentity::Default`] is the primary key.
     #[must_use]
-    pub fn new(relation: &Relation<'_>, primary_key: Option<&[Vec<u8>]>, types: &Types, rules: &Rules) -> Self {
+    pub fn new(relation: &Relation<'_>, facts: Option<&TableFacts>, types: &Types, rules: &Rules) -> Self {
         // The stream leaves this one schema out (`logicalrep_write_namespace`, proto.c).
         let schema = if relation.schema.is_empty() { b"pg_catalog" } else { relation.schema };
         let (schema_name, name) = (name_of(schema), name_of(relation.name));
+        let root = facts.and_then(|facts| facts.root.as_ref());
+        let root = root.map(|(schema, name)| (schema.as_str(), name.as_str()));
         let columns: Vec<Column> = relation
             .columns
             .iter()
@@ -69,8 +79,8 @@ impl Table {
             schema: copied(&schema_name),
             name: copied(&name),
             identity: relation.replica_identity,
-            primary_key: places(relation, primary_key),
-            is_wanted: rules.wants(&schema_name, &name),
+            primary_key: places(relation, facts.map(|facts| &*facts.primary_key)),
+            is_wanted: rules.wants(&schema_name, &name, root),
             ignores_some: columns.iter().any(|column| column.is_ignored),
             columns,
         }
@@ -106,7 +116,7 @@ fn name_of(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Table;
+    use super::{Table, TableFacts};
     use crate::replication::pgoutput::{ColumnDefinition, Relation, ReplicaIdentity};
     use crate::track::kind::{Kind, Types};
     use crate::track::rules::Rules;
@@ -128,12 +138,15 @@ mod tests {
     }
 
     fn table(identity: ReplicaIdentity, key: Option<&[&str]>) -> Table {
-        let key: Option<Vec<Vec<u8>>> = key.map(|names| names.iter().map(|name| name.as_bytes().to_vec()).collect());
+        let facts = key.map(|names| TableFacts {
+            primary_key: names.iter().map(|name| name.as_bytes().to_vec()).collect(),
+            root: None,
+        });
         let rules = Rules {
             ignore_columns: vec!["todo.c".parse().unwrap()],
             ..Rules::default()
         };
-        Table::new(&relation(identity), key.as_deref(), &Types::default(), &rules)
+        Table::new(&relation(identity), facts.as_ref(), &Types::default(), &rules)
     }
 
     #[test]
