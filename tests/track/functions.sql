@@ -126,7 +126,7 @@ DO $$ BEGIN  -- Two records change places in one transaction, over a third key.
             pg_temp.same('nobody is 0', pg_temp.as_of('swap', '0', 2), NULL);
 END $$;
 
-DO $$ BEGIN  -- Keys of several columns are told apart from text that looks like them only by their table.
+DO $$ BEGIN  -- Keys of several columns.
     PERFORM pg_temp.change(1, 'composite', 'CREATE', '[1,"a"]', NULL, '{"list": 1, "item": "a"}'),
             pg_temp.change(2, 'composite', 'UPDATE', '[1,"b"]', '{"list": 1, "item": "a"}', '{"list": 1, "item": "b"}', NULL, '[1,"a"]');
     PERFORM pg_temp.same('of several columns', pg_temp.as_of('composite', '[1,"a"]', 1), '{"item": "a", "list": 1}'),
