@@ -8,10 +8,16 @@ mod same;
 mod support;
 
 use same::{Script, same, same_script, same_with};
+use support::version;
 use support::wal::Transaction;
 
 #[tokio::test]
 async fn every_kind_of_statement_prints_the_same() {
+    // Where it is a syntax error, that is what both print, and a row is missing.
+    let copied = match version::has(support::cluster(), "MERGE", 15) {
+        true => "SELECT 6",
+        false => "SELECT 5",
+    };
     let printed = same(
         "INSERT INTO todo VALUES (10, 'ten') RETURNING id, task;
          INSERT INTO todo VALUES (11, E'quoted '' \\\\ $1 ; semicolon') RETURNING *;
@@ -42,7 +48,7 @@ async fn every_kind_of_statement_prints_the_same() {
          SELECT name, statement FROM pg_prepared_statements;",
     )
     .await;
-    for expected in ["INSERT 0 1", "UPDATE 2", "SELECT 6", "TRUNCATE TABLE", "VACUUM"] {
+    for expected in ["INSERT 0 1", "UPDATE 2", copied, "TRUNCATE TABLE", "VACUUM"] {
         assert!(printed.contains(expected), "no {expected} in:\n{printed}");
     }
 }
