@@ -134,7 +134,7 @@ while read -r line; do
     install_clients $line </dev/null
 done < <(clients)
 
-while read -r major rest; do
+while read -r major _; do
     echo "PostgreSQL $major: $("$root/$major/bin/postgres" --version | sed 's/.*) //') in target/postgres/$major/bin," \
         "with the $("$root/$major/bin/pg_dump" --version | sed 's/.*) //') of pg_dump, psql and pgbench"
 done <<<"$list"
