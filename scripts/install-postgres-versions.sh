@@ -21,8 +21,9 @@ servers() {
 17 linux-x64 17.10.0-beta.17 5bad48012c3a7415c06310f632ce9a0f9da20dadb70e774e4985c2f416a4445b
 18 linux-x64 18.4.0-beta.17 795d587bb466423385db256dc81e61f2ee40c9e10efde21e881f3e997dd1bdb2
 END_OF_LIST
-    # No 14 was ever packed for it.
-    aarch64 | arm64) cat <<'END_OF_LIST' ;;
+    aarch64 | arm64)
+        echo "NOT INSTALLED: PostgreSQL 14; it was never packed for this kind of machine" >&2
+        cat <<'END_OF_LIST' ;;
 15 linux-arm64 15.18.0-beta.17 e91f214f16f8d54b22c8c424640f869131e46963218716a76a5645803b320f9c
 16 linux-arm64 16.14.0-beta.17 6802bdb96c200de808f33d6cc4a0171c14110fc4af2f71155f14b8be56dd83aa
 17 linux-arm64 17.10.0-beta.17 c235902b8f75c94bcfa2f2071ef4e3c35e5410b93bed65b1f3a398aaa8ef880a
@@ -134,7 +135,13 @@ while read -r line; do
     install_clients $line </dev/null
 done < <(clients)
 
+# version PROGRAM: what it says it is. That it runs here at all is not a matter of course.
+version() {
+    "$1" --version | sed 's/.*) //'
+}
+
 while read -r major _; do
-    echo "PostgreSQL $major: $("$root/$major/bin/postgres" --version | sed 's/.*) //') in target/postgres/$major/bin," \
-        "with the $("$root/$major/bin/pg_dump" --version | sed 's/.*) //') of pg_dump, psql and pgbench"
+    server=$(version "$root/$major/bin/postgres")
+    tools=$(version "$root/$major/bin/pg_dump")
+    echo "PostgreSQL $major: $server in target/postgres/$major/bin, with pg_dump, psql and pgbench of $tools"
 done <<<"$list"
