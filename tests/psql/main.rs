@@ -26,7 +26,7 @@ async fn every_kind_of_statement_prints_the_same() {
          MERGE INTO todo USING (VALUES (4, 'four'), (40, 'forty')) AS new (id, task) ON todo.id = new.id
              WHEN MATCHED THEN UPDATE SET task = new.task WHEN NOT MATCHED THEN INSERT VALUES (new.id, new.task);
          WITH gone AS (DELETE FROM todo WHERE id = 5 RETURNING *) SELECT * FROM gone;
-         EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) UPDATE todo SET done = false;
+         EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off, BUFFERS off) UPDATE todo SET done = false;
          EXPLAIN (COSTS off) UPDATE todo SET done = false;
          CREATE TABLE copied AS SELECT * FROM todo;
          SELECT * INTO copied_again FROM todo;
@@ -327,12 +327,12 @@ async fn writes_in_unusual_places_are_seen() {
          COPY (WITH new AS (INSERT INTO todo VALUES (10) RETURNING id) SELECT * FROM new) TO STDOUT WITH (FORMAT csv);
          COPY (TABLE todo) TO STDOUT;
          PREPARE put (int) AS INSERT INTO todo VALUES ($1) RETURNING id;
-         EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) EXECUTE put(11);
+         EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off, BUFFERS off) EXECUTE put(11);
          EXPLAIN (COSTS off) EXECUTE put(12);
          EXPLAIN ANALYZE VERBOSE EXECUTE nowhere;
          PREPARE got AS SELECT * FROM todo;
          CREATE TABLE kept AS EXECUTE got;
-         EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) CREATE TABLE kept_again AS SELECT * FROM todo;
+         EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off, BUFFERS off) CREATE TABLE kept_again AS SELECT * FROM todo;
          BEGIN; DO $$ BEGIN INSERT INTO todo VALUES (13); END $$; COMMIT;
          CREATE PROCEDURE add_todo(id int) LANGUAGE sql AS 'INSERT INTO todo VALUES (id)';
          BEGIN; CALL add_todo(14); COMMIT;
