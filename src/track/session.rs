@@ -503,7 +503,10 @@ impl Pump {
                     read?;
                     self.pass_on().await?;
                 }
-                Step::LookForTables => tables.look(*self.stored.borrow()).await?,
+                Step::LookForTables => {
+                    let stored = *self.stored.borrow();
+                    tables.look(stored).await?;
+                }
             }
         }
     }
