@@ -11,6 +11,9 @@ use crate::replication::connection::System;
 use crate::replication::{Lsn, Timestamp};
 
 /// The migrations, in order; their place is their version. One that has been released is never changed.
+///
+/// In them `@schema@` stands for the destination schema, quoted; `@primary_key@` and `@partitioning@` differ between one
+/// plain table and one that is partitioned by time ([`Form`]).
 const MIGRATIONS: [&[&str]; 1] = [&[
     include_str!("schema/changes.sql"),
     include_str!("schema/functions.sql"),
