@@ -94,7 +94,12 @@ impl Drop for TrackProcess {
 
 fn spawn(arguments: &[String], log: &tempfile::NamedTempFile) -> Child {
     let output = || File::options().append(true).open(log.path()).expect("the log");
-    Command::new(env!("CARGO_BIN_EXE_bemi"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bemi"));
+    // It does not know what is the tests'.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"BEMI_")) {
+        command.env_remove(name);
+    }
+    command
         .args(arguments)
         .current_dir(std::env::temp_dir())
         .stdin(Stdio::null())
