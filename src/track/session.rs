@@ -55,6 +55,10 @@ const ADDED_LATER: &str = "the table was made after the publication, which lists
 /// Between two messages to the source about progress, where it does not ask.
 const MIN_STATUS_INTERVAL: Duration = Duration::from_millis(500);
 
+/// The same where it asks. One that is being shut down asks again as soon as it has an answer, until the answer is that all
+/// is stored.
+const MIN_REPLY_INTERVAL: Duration = Duration::from_millis(20);
+
 /// The part of the memory limit that messages may take up, in bytes. The rest is for what they become, and for the process.
 pub fn message_budget(track: &Track) -> usize {
     track.memory_limit_bytes / 2
@@ -537,7 +541,7 @@ impl Pump {
             _ = batches.send(received);
         }
         if wants_reply {
-            self.send_status().await?;
+            self.status_due = self.status_due.min(self.last_status + MIN_REPLY_INTERVAL);
         }
         Ok(())
     }
