@@ -263,6 +263,48 @@ async fn another_server_in_the_place_of_the_source_is_a_gap() {
     until(&changes, &tracker, "SELECT count(*) = 2 FROM changes").await;
 }
 
+#[tokio::test]
+async fn what_changed_in_a_new_table_before_it_is_followed_is_a_gap_of_that_table() {
+    let cluster = support::cluster();
+    let database = support::database(cluster).await;
+    let client = support::connect(cluster.port(), &database).await;
+    client
+        .batch_execute("CREATE TABLE todo (id int PRIMARY KEY)")
+        .await
+        .unwrap();
+    let slot = format!("slot_{database}");
+    let arguments = [
+        "--slot",
+        &slot,
+        "--tables",
+        "todo*",
+        "--set",
+        "track.tables_interval=1s",
+    ];
+    let tracker = TrackProcess::on(cluster, &database, &arguments);
+    until(
+        &client,
+        &tracker,
+        "SELECT to_regclass('changes_progress') IS NOT NULL",
+    )
+    .await;
+    let begun = "SELECT count(*) = 1 FROM changes_progress WHERE lsn IS NOT NULL";
+    until(&client, &tracker, begun).await;
+    client
+        .batch_execute("CREATE TABLE todo_later (id int PRIMARY KEY); INSERT INTO todo_later VALUES (1)")
+        .await
+        .unwrap();
+    let gap = "SELECT count(*) = 1 FROM changes_gaps WHERE \"table\" = 'todo_later' AND from_lsn < to_lsn";
+    until(&client, &tracker, gap).await;
+    client
+        .batch_execute("INSERT INTO todo_later VALUES (2)")
+        .await
+        .unwrap();
+    let stored = "SELECT count(*) = 1 FROM changes WHERE primary_key = '2'";
+    until(&client, &tracker, stored).await;
+    until(&client, &tracker, "SELECT count(*) = 1 FROM changes_gaps").await;
+}
+
 async fn until(client: &Client, tracker: &TrackProcess, condition: &str) {
     let deadline = Instant::now() + PATIENCE;
     while !client.query_one(condition, &[]).await.unwrap().get::<_, bool>(0) {

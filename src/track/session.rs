@@ -254,14 +254,11 @@ impl Session {
     async fn begin(&self, start: Start, timeline: Option<u32>) -> Result<Lsn, TrackError> {
         let (lsn, what) = match start {
             Start::Resume(lsn) => {
+                let added: Vec<&TopTable> = self.setup.added.iter().collect();
+                let gaps = self.destination.begin_gaps(&added, lsn, ADDED_LATER).await?;
                 self.publish().await?;
-                for table in &self.setup.added {
-                    let table = (&*table.schema, &*table.name);
-                    let until = source::log_end(&self.source).await?;
-                    self.destination
-                        .write_gap(Some(table), Some(lsn), Some(until), ADDED_LATER)
-                        .await?;
-                }
+                let until = source::log_end(&self.source).await?;
+                self.destination.end_gaps(&gaps, Some(until)).await?;
                 if timeline.is_some_and(|timeline| timeline != self.system.timeline) {
                     tracing::warn!(
                         timeline = self.system.timeline,
@@ -581,7 +578,12 @@ impl Tables<'_> {
         let Some(statement) = add_tables(track, &new) else {
             return Ok(());
         };
+        let gaps = self.destination.begin_gaps(&new, stored, ADDED_LATER).await?;
         if let Err(error) = self.client.batch_execute(&statement).await {
+            // Where there was no answer, they may well have been added.
+            if error.as_db_error().is_some() {
+                self.destination.end_gaps(&gaps, None).await?;
+            }
             // It may have been dropped, or given away, since it was looked at.
             tracing::warn!(
                 reason = client::reason(&error),
@@ -592,11 +594,7 @@ impl Tables<'_> {
         let until = source::log_end(&self.client).await?;
         for table in new {
             tracing::info!(table = table.quoted, "new, and followed from now on");
-            let table = (&*table.schema, &*table.name);
-            self.destination
-                .write_gap(Some(table), Some(stored), Some(until), ADDED_LATER)
-                .await?;
         }
-        Ok(())
+        Ok(self.destination.end_gaps(&gaps, Some(until)).await?)
     }
 }
