@@ -277,7 +277,7 @@ async fn what_changed_in_a_new_table_before_it_is_followed_is_a_gap_of_that_tabl
         "--slot",
         &slot,
         "--tables",
-        "todo*",
+        "todo,todo_later",
         "--set",
         "track.tables_interval=1s",
     ];
