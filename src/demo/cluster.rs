@@ -26,6 +26,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -33,6 +35,9 @@ pub use account::Account;
 pub use binaries::{Binaries, BinariesError, Version};
 use guard::Guard;
 use place::{PORT_ATTEMPTS, Place, START_TIMEOUT, Started, failed};
+
+/// What a server says whose predecessor was killed, and left processes behind (sysv_shmem.c, `PGSharedMemoryCreate`).
+const MEMORY_IN_USE: &str = "pre-existing shared memory block";
 
 /// What went wrong with a throw-away cluster.
 #[derive(Debug, thiserror::Error)]
@@ -268,9 +273,49 @@ impl Cluster {
         self.server
             .wait()
             .map_err(|source| failed("wait for the server", source))?;
-        self.server = match self.place.start_server(self.port)? {
-            Started::Ready(server) => server,
-            Started::PortTaken => return Err(ClusterError::NoPort),
+        self.start_again()
+    }
+
+    /// Kills the postmaster with `SIGKILL`, as the kernel does when memory runs out. What it started notices, and leaves
+    /// by itself.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub fn kill(&mut self) -> Result<(), ClusterError> {
+        let killed = self.server.kill().and_then(|()| self.server.wait());
+        killed
+            .map(drop)
+            .map_err(|source| failed("kill the server", source))
+    }
+
+    /// Stops the server without a checkpoint: the next start is a recovery.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub fn stop_immediately(&mut self) -> Result<(), ClusterError> {
+        self.place.pg_ctl(&["stop", "--mode=immediate", "--wait"])?;
+        let left = self.server.wait();
+        left.map(drop)
+            .map_err(|source| failed("wait for the server", source))
+    }
+
+    /// Starts a server that was killed or stopped, on the same port and data.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn start_again(&mut self) -> Result<(), ClusterError> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        self.server = loop {
+            match self.place.start_server(self.port) {
+                Ok(Started::Ready(server)) => break server,
+                // Whoever outlives a killed postmaster holds its memory and its port for a moment.
+                Err(ClusterError::DidNotStart { log })
+                    if log.contains(MEMORY_IN_USE) && Instant::now() < deadline => {}
+                Ok(Started::PortTaken) if Instant::now() < deadline => {}
+                Ok(Started::PortTaken) => return Err(ClusterError::NoPort),
+                Err(error) => return Err(error),
+            }
+            thread::sleep(Duration::from_millis(50));
         };
         Ok(())
     }

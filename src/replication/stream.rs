@@ -53,6 +53,8 @@ pub enum Item<'a> {
     Keepalive {
         /// Everything before this has been sent.
         end: Lsn,
+        /// The server waits for an answer: it is being shut down, or has not heard of us for long.
+        wants_reply: bool,
     },
 }
 
@@ -131,8 +133,9 @@ impl ReplicationStream {
                     wants_reply |= asks;
                 }
                 tag::ERROR_RESPONSE => return Err(ReplicationConnection::error_of(body)),
-                // The server is being shut down.
-                tag::COPY_DONE => return Err(ReplicationError::Closed),
+                // The server is being shut down: it has sent all there is (`WalSndDone`, walsender.c), and says that its command
+                // is complete.
+                tag::COPY_DONE | tag::COMMAND_COMPLETE => return Err(ReplicationError::Closed),
                 tag::NOTICE_RESPONSE | tag::PARAMETER_STATUS => {}
                 other => return Err(unexpected(other, "the stream")),
             }
@@ -192,12 +195,17 @@ fn looked_at(body: &[u8]) -> Result<(Lsn, bool), ReplicationError> {
     };
     match (body.first(), body.len()) {
         (Some(b'w'), DATA_HEADER_LEN..) => position(1).map(|start| (start, false)),
-        (Some(b'k'), 18) => position(1).map(|end| (end, body.get(17) == Some(&1))),
+        (Some(b'k'), 18) => position(1).map(|end| (end, asks(body))),
         _other => None,
     }
     .ok_or_else(|| {
         ReplicationError::Unexpected("an item of the stream that is neither data nor keepalive".into())
     })
+}
+
+/// Whether a keepalive asks for an answer.
+fn asks(body: &[u8]) -> bool {
+    body.get(17) == Some(&1)
 }
 
 impl Batch {
@@ -236,6 +244,9 @@ fn item(body: &[u8]) -> Option<Item<'_>> {
             start: position,
             message: body.get(DATA_HEADER_LEN..)?,
         }),
-        _keepalive => Some(Item::Keepalive { end: position }),
+        _keepalive => Some(Item::Keepalive {
+            end: position,
+            wants_reply: asks(body),
+        }),
     }
 }

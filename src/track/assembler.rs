@@ -9,6 +9,11 @@
 //! with the ids of the rows that it belongs to ([`Outlet::fix_up`]), and whoever stores them makes up for it in
 //! the same transaction.
 //!
+//! **Order.** The server merges the parts of a transaction (its subtransactions) by positions, which for a row is where its
+//! record begins, and for a message where it ends (`logicalmsg_decode`, decode.c). A message and the record right behind it
+//! so have the same one, and where they are of two parts, as around a RELEASE SAVEPOINT, either may come first. So a message
+//! with the position of the rows just before it was written ahead of them ([`Latest`]).
+//!
 //! *Rejected:* collecting a transaction in memory or in a file until its commit. The server has done so already.
 
 use std::collections::HashMap;
@@ -137,6 +142,15 @@ struct Transaction {
     context: Context,
     /// Whether it has written anything.
     has_rows: bool,
+    latest: Option<Latest>,
+}
+
+/// The rows just written, of one record.
+#[derive(Clone, Copy, Debug)]
+struct Latest {
+    lsn: Lsn,
+    first: u128,
+    last: u128,
 }
 
 /// What is known of the context of the next row.
@@ -266,6 +280,7 @@ impl<C: Catalog> Assembler<C> {
             ordinal: 0,
             context: Context::Awaited,
             has_rows: false,
+            latest: None,
         });
     }
 
@@ -300,7 +315,16 @@ impl<C: Catalog> Assembler<C> {
             Context::Overdue { first, last } => {
                 out.fix_up(first, last, transaction.begin.committed_at, &context)
             }
-            Context::Known(_) => {}
+            Context::Known(_) => {
+                if let Some(latest) = transaction.latest.filter(|latest| latest.lsn == message.lsn) {
+                    out.fix_up(
+                        latest.first,
+                        latest.last,
+                        transaction.begin.committed_at,
+                        &context,
+                    );
+                }
+            }
         }
         transaction.context = Context::Known(context);
     }
@@ -362,6 +386,12 @@ impl<C: Catalog> Assembler<C> {
             out.begin(transaction.begin.committed_at);
         }
         let id = settings.origin.change_id(transaction.begin.final_lsn, ordinal);
+        let same_record = transaction.latest.filter(|latest| latest.lsn == lsn);
+        transaction.latest = Some(Latest {
+            lsn,
+            first: same_record.map_or(id, |latest| latest.first),
+            last: id,
+        });
         let place = (&hyphenated(id)[..], lsn);
         let (rules, stamp) = (&*settings.rules, &transaction.stamp);
         if matches!(transaction.context, Context::Awaited) {

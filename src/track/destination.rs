@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 
 use super::gap::{Gap, Progress};
 use super::partition::{Partition, bound, kept_from};
-use super::setup::quoted;
+use super::setup::{TopTable, quoted};
 use crate::client::reason;
 use crate::config::{PartitionBy, Retention, Track};
 use crate::replication::connection::System;
@@ -24,8 +24,11 @@ const MIGRATIONS: [&[&str]; 1] = [&[
 /// The three GIN indexes are most of the work. New entries wait in a list, which is merged when it is full; a longer
 /// list makes fewer and better merges (`ginInsertCleanup`, ginfast.c), with as much memory as `work_mem`. Too long a one
 /// would slow the queries down that have to look through it.
-const SETTINGS: &str = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
-     SET gin_pending_list_limit = '16MB'; SET work_mem = '64MB'; \
+///
+/// And where the host or the network of a tracker is lost without a word, the server has to notice: until then it keeps the
+/// lock, and with it the next tracker, out for hours.
+const SETTINGS: &str = "SET gin_pending_list_limit = '16MB'; SET work_mem = '64MB'; \
+     SET tcp_keepalives_idle = 20; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
      SELECT pg_catalog.set_config('synchronous_commit', 'on', false) \
       WHERE pg_catalog.current_setting('synchronous_commit') = 'off'";
 
@@ -354,31 +357,72 @@ impl Destination {
         self.client.batch_execute("COMMIT").await.map_err(failed(WHAT))
     }
 
-    /// A row of `changes_gaps`. `table`: schema and name of the one table concerned.
+    /// Writes down that tables are about to be followed which were not so far. It is done before, since whoever is killed
+    /// behind that does not come to it any more; where it ends is told later ([`Destination::end_gaps`]). Returns what that
+    /// takes.
     ///
     /// # Errors
     /// [`DestinationError`]
-    pub async fn write_gap(
+    pub async fn begin_gaps(
+        &self,
+        tables: &[&TopTable],
+        from: Lsn,
+        reason: &str,
+    ) -> Result<Vec<i64>, DestinationError> {
+        let mut gaps = Vec::new();
+        for table in tables {
+            let table = (&*table.schema, &*table.name);
+            gaps.push(self.write_gap(Some(table), Some(from), None, reason).await?);
+        }
+        Ok(gaps)
+    }
+
+    /// Writes down where these gaps end; `None`: they are none.
+    ///
+    /// # Errors
+    /// [`DestinationError`]
+    pub async fn end_gaps(&self, gaps: &[i64], to: Option<Lsn>) -> Result<(), DestinationError> {
+        if gaps.is_empty() {
+            return Ok(());
+        }
+        let schema = &self.schema;
+        let (query, to) = match to {
+            Some(to) => (
+                format!("UPDATE {schema}.changes_gaps SET to_lsn = $2::text::pg_lsn WHERE id = ANY ($1)"),
+                Some(to.to_string()),
+            ),
+            None => (
+                format!("DELETE FROM {schema}.changes_gaps WHERE id = ANY ($1) AND $2::text IS NULL"),
+                None,
+            ),
+        };
+        let done = self.client.execute(&query, &[&gaps, &to]).await;
+        done.map(drop)
+            .map_err(failed("cannot write down where a gap ends"))
+    }
+
+    /// A row of `changes_gaps`, and its id. `table`: schema and name of the one table concerned.
+    async fn write_gap(
         &self,
         table: Option<(&str, &str)>,
         from: Option<Lsn>,
         to: Option<Lsn>,
         reason: &str,
-    ) -> Result<(), DestinationError> {
+    ) -> Result<i64, DestinationError> {
         let query = format!(
             "INSERT INTO {}.changes_gaps (slot, database, schema, \"table\", from_lsn, to_lsn, reason)
-             VALUES ($1, $2, $3, $4, $5::text::pg_lsn, $6::text::pg_lsn, $7)",
+             VALUES ($1, $2, $3, $4, $5::text::pg_lsn, $6::text::pg_lsn, $7) RETURNING id",
             self.schema
         );
         let [from, to] = [from, to].map(|lsn| lsn.map(|lsn| lsn.to_string()));
         let (schema, name) = table.unzip();
         self.client
-            .execute(
+            .query_one(
                 &query,
                 &[&self.slot, &self.database, &schema, &name, &from, &to, &reason],
             )
             .await
-            .map(drop)
+            .and_then(|row| row.try_get(0))
             .map_err(failed("cannot write the gap down"))
     }
 

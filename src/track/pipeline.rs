@@ -54,7 +54,12 @@ pub enum Event {
         context: Vec<u8>,
     },
     /// Nothing is to be stored of what was committed before this.
-    Idle(Lsn),
+    Idle {
+        /// This.
+        lsn: Lsn,
+        /// The source waits to hear that it is stored.
+        is_awaited: bool,
+    },
 }
 
 /// A piece of what COPY reads; it may end in the middle of a row.
@@ -86,7 +91,10 @@ pub fn assemble<C: Catalog>(
                 Item::Data { start, message } => {
                     assembler.message(start, message, received.at, &mut chunks)?
                 }
-                Item::Keepalive { end } => assembler.keepalive(end, &mut chunks),
+                Item::Keepalive { end, wants_reply } => {
+                    chunks.is_awaited |= wants_reply;
+                    assembler.keepalive(end, &mut chunks);
+                }
             }
         }
         if chunks.is_unwanted {
@@ -124,6 +132,8 @@ struct Chunks {
     /// The commit of the transaction under way.
     current: Timestamp,
     idle: Option<Lsn>,
+    /// The source waits to hear of `idle`.
+    is_awaited: bool,
     /// The store has ended.
     is_unwanted: bool,
 }
@@ -146,6 +156,7 @@ impl Chunks {
             span: None,
             current: Timestamp(0),
             idle: None,
+            is_awaited: false,
             is_unwanted: false,
         }
     }
@@ -166,7 +177,8 @@ impl Chunks {
             self.rows(bytes, complete.count, Some(complete.boundary));
         }
         if let Some(lsn) = self.idle.take() {
-            self.send(Event::Idle(lsn));
+            let is_awaited = mem::take(&mut self.is_awaited);
+            self.send(Event::Idle { lsn, is_awaited });
         }
     }
 
@@ -292,7 +304,7 @@ mod tests {
                         rows.boundary.map(|boundary| boundary.end_lsn),
                     ));
                 }
-                Event::Idle(lsn) => pieces.push((0, 0, Some(lsn))),
+                Event::Idle { lsn, .. } => pieces.push((0, 0, Some(lsn))),
                 Event::FixUp { .. } => pieces.push((0, 0, None)),
             }
         }

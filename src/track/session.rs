@@ -31,6 +31,7 @@ use super::setup::{self, Setup, SourceFacts, TopTable, add_tables, wanted_tables
 use super::source::{self, SourceCatalog};
 use super::store::Store;
 use crate::client;
+use crate::config::url::UpstreamUrl;
 use crate::config::{Config, Track};
 use crate::proxy::stream::Keepalive;
 use crate::proxy::upstream::Upstream;
@@ -41,6 +42,10 @@ use crate::tls::upstream::UpstreamTls;
 
 /// What `pg_stat_activity` and `pg_stat_replication` show.
 pub const APPLICATION_NAME: &str = "bemi track";
+
+/// A session that waits for the next change, or for a slow transaction to end, is not to be ended for that.
+const PATIENCE: &str = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_session_timeout = 0; \
+     SET idle_in_transaction_session_timeout = 0";
 
 /// Read from the socket at once: permits for less are not asked for.
 const READ_BYTES: usize = 256 << 10;
@@ -54,6 +59,10 @@ const ADDED_LATER: &str = "the table was made after the publication, which lists
 
 /// Between two messages to the source about progress, where it does not ask.
 const MIN_STATUS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The same where it asks. One that is being shut down asks again as soon as it has an answer, until the answer is that all
+/// is stored.
+const MIN_REPLY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The part of the memory limit that messages may take up, in bytes. The rest is for what they become, and for the process.
 pub fn message_budget(track: &Track) -> usize {
@@ -102,9 +111,7 @@ impl Endpoints {
     /// # Errors
     /// [`TrackError`]
     pub async fn source(&self, config: &Config) -> Result<Client, TrackError> {
-        client::connect(&self.source, &config.upstream.url, APPLICATION_NAME)
-            .await
-            .map_err(|error| TrackError::from_client("source", error))
+        connect(&self.source, &config.upstream.url, "source").await
     }
 
     /// An ordinary session on the destination.
@@ -122,8 +129,18 @@ impl Endpoints {
     }
 }
 
+async fn connect(upstream: &Upstream, url: &UpstreamUrl, whose: &'static str) -> Result<Client, TrackError> {
+    let client = client::connect(upstream, url, APPLICATION_NAME)
+        .await
+        .map_err(|error| TrackError::from_client(whose, error))?;
+    match client.batch_execute(PATIENCE).await {
+        Ok(()) => Ok(client),
+        Err(error) => Err(TrackError::from_client(whose, error.into())),
+    }
+}
+
 /// Where `changes` is: another database, or the source itself.
-fn destination_url(config: &Config) -> &crate::config::url::UpstreamUrl {
+fn destination_url(config: &Config) -> &UpstreamUrl {
     if config.track.destination.hosts.is_empty() {
         &config.upstream.url
     } else {
@@ -250,14 +267,11 @@ impl Session {
     async fn begin(&self, start: Start, timeline: Option<u32>) -> Result<Lsn, TrackError> {
         let (lsn, what) = match start {
             Start::Resume(lsn) => {
+                let added: Vec<&TopTable> = self.setup.added.iter().collect();
+                let gaps = self.destination.begin_gaps(&added, lsn, ADDED_LATER).await?;
                 self.publish().await?;
-                for table in &self.setup.added {
-                    let table = (&*table.schema, &*table.name);
-                    let until = source::log_end(&self.source).await?;
-                    self.destination
-                        .write_gap(Some(table), Some(lsn), Some(until), ADDED_LATER)
-                        .await?;
-                }
+                let until = source::log_end(&self.source).await?;
+                self.destination.end_gaps(&gaps, Some(until)).await?;
                 if timeline.is_some_and(|timeline| timeline != self.system.timeline) {
                     tracing::warn!(
                         timeline = self.system.timeline,
@@ -540,7 +554,7 @@ impl Pump {
             _ = batches.send(received);
         }
         if wants_reply {
-            self.send_status().await?;
+            self.status_due = self.status_due.min(self.last_status + MIN_REPLY_INTERVAL);
         }
         Ok(())
     }
@@ -580,7 +594,12 @@ impl Tables<'_> {
         let Some(statement) = add_tables(track, &new) else {
             return Ok(());
         };
+        let gaps = self.destination.begin_gaps(&new, stored, ADDED_LATER).await?;
         if let Err(error) = self.client.batch_execute(&statement).await {
+            // Where there was no answer, they may well have been added.
+            if error.as_db_error().is_some() {
+                self.destination.end_gaps(&gaps, None).await?;
+            }
             // It may have been dropped, or given away, since it was looked at.
             tracing::warn!(
                 reason = client::reason(&error),
@@ -591,11 +610,7 @@ impl Tables<'_> {
         let until = source::log_end(&self.client).await?;
         for table in new {
             tracing::info!(table = table.quoted, "new, and followed from now on");
-            let table = (&*table.schema, &*table.name);
-            self.destination
-                .write_gap(Some(table), Some(stored), Some(until), ADDED_LATER)
-                .await?;
         }
-        Ok(())
+        Ok(self.destination.end_gaps(&gaps, Some(until)).await?)
     }
 }

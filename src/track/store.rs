@@ -59,6 +59,9 @@ struct Idle {
     lsn: Lsn,
     /// When it may be stored.
     due: Instant,
+    /// The source waits to hear that it is stored: a server that shuts down does not leave before (`WalSndDone`,
+    /// walsender.c).
+    is_awaited: bool,
 }
 
 /// The transaction on the destination.
@@ -91,6 +94,7 @@ impl Store {
             idle: Idle {
                 lsn,
                 due: Instant::now() + idle_interval,
+                is_awaited: false,
             },
             partition: None,
             next_look_at_partitions: Instant::now(),
@@ -122,7 +126,10 @@ impl Store {
                     self.fix_up(open.as_mut(), (first, last), committed_at, context)
                         .await?
                 }
-                Ok(Some(Event::Idle(lsn))) => self.idle.lsn = self.idle.lsn.max(lsn),
+                Ok(Some(Event::Idle { lsn, is_awaited })) => {
+                    self.idle.lsn = self.idle.lsn.max(lsn);
+                    self.idle.is_awaited |= is_awaited;
+                }
                 // A deadline has come.
                 Err(_elapsed) => {}
                 Ok(None) => return self.finish(open).await,
@@ -258,12 +265,14 @@ impl Store {
     }
 
     async fn store_idle(&mut self) -> Result<(), DestinationError> {
-        if Instant::now() < self.idle.due {
+        let is_awaited = std::mem::take(&mut self.idle.is_awaited);
+        if Instant::now() < self.idle.due && !is_awaited {
             return Ok(());
         }
         self.idle.due = Instant::now() + self.idle_interval;
         let from = *self.stored.borrow();
-        if self.idle.lsn.0.saturating_sub(from.0) >= IDLE_BYTES {
+        let worthwhile = if is_awaited { 1 } else { IDLE_BYTES };
+        if self.idle.lsn.0.saturating_sub(from.0) >= worthwhile {
             self.destination.advance(from, self.idle.lsn, None).await?;
             self.moved_to(self.idle.lsn);
         }

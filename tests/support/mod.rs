@@ -27,6 +27,7 @@ pub mod proxy;
 pub mod raw;
 pub mod referee;
 pub mod version;
+pub mod track_process;
 pub mod wal;
 
 use std::sync::OnceLock;

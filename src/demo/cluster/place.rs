@@ -245,7 +245,7 @@ impl Place {
             .spawn()
             .map_err(|source| failed("run postgres", source))?;
         let deadline = Instant::now() + START_TIMEOUT;
-        while !self.is_ready() {
+        while !self.is_ready(server.id()) {
             if let Some(_exit) = server
                 .try_wait()
                 .map_err(|source| failed("wait for the server", source))?
@@ -269,8 +269,8 @@ impl Place {
         Ok(Started::Ready(server))
     }
 
-    fn is_ready(&self) -> bool {
-        fs::read_to_string(self.data_dir().join("postmaster.pid")).is_ok_and(|text| says_ready(&text))
+    fn is_ready(&self, pid: u32) -> bool {
+        fs::read_to_string(self.data_dir().join("postmaster.pid")).is_ok_and(|text| says_ready(&text, pid))
     }
 
     fn log_since(&self, offset: u64) -> String {
@@ -301,13 +301,11 @@ pub(super) fn setting_line(name: &str, value: &str) -> String {
     format!("{name} = '{}'\n", value.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-/// Whether a `postmaster.pid` belongs to a server that takes connections: line 8 of miscadmin.h,
-/// `LOCK_FILE_LINE_PM_STATUS`, padded with spaces.
-pub(super) fn says_ready(postmaster_pid: &str) -> bool {
-    postmaster_pid
-        .lines()
-        .nth(7)
-        .is_some_and(|status| status.trim() == "ready")
+/// Whether a `postmaster.pid` belongs to the server with this process id, and it takes connections: lines 1 and 8 of
+/// miscadmin.h, the latter `LOCK_FILE_LINE_PM_STATUS`, padded with spaces. One that was killed leaves its file behind.
+pub(super) fn says_ready(postmaster_pid: &str, pid: u32) -> bool {
+    let line = |number: usize| postmaster_pid.lines().nth(number).map(str::trim);
+    line(0) == Some(&*pid.to_string()) && line(7) == Some("ready")
 }
 
 /// pqcomm.c, `ListenServerPort`: the port may also be taken by a socket of the same name.

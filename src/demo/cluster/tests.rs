@@ -85,6 +85,40 @@ async fn settings_hba_and_password_are_the_callers() {
     assert_eq!(show(&cluster, "work_mem").await, "9MB");
 }
 
+#[tokio::test]
+async fn a_server_that_was_killed_starts_again_with_what_was_committed() {
+    let mut cluster = Cluster::start(&ClusterOptions::default()).unwrap();
+    connect(&cluster)
+        .await
+        .batch_execute("CREATE TABLE t AS SELECT 1 AS id")
+        .await
+        .unwrap();
+    for is_killed in [true, false] {
+        let client = connect(&cluster).await;
+        client.batch_execute("INSERT INTO t VALUES (2)").await.unwrap();
+        if is_killed {
+            cluster.kill()
+        } else {
+            cluster.stop_immediately()
+        }
+        .unwrap();
+        assert!(client.simple_query("SELECT 1").await.is_err());
+        cluster.start_again().unwrap();
+    }
+    let row = connect(&cluster)
+        .await
+        .query_one("SELECT count(*) FROM t", &[])
+        .await
+        .unwrap();
+    assert_eq!(row.get::<_, i64>(0), 3);
+    assert!(
+        cluster
+            .log()
+            .unwrap()
+            .contains("database system was not properly shut down")
+    );
+}
+
 #[test]
 fn a_server_that_refuses_its_settings_says_so_and_leaves_nothing() {
     let options = ClusterOptions::default().setting("shared_buffers", "plenty");
@@ -151,9 +185,13 @@ fn several_clusters_run_side_by_side() {
 #[test]
 fn only_the_status_line_makes_a_server_ready() {
     let file = |status: &str| format!("1\n/d\n2\n5432\n/d\n127.0.0.1\n  1 2\n{status}\n");
-    assert!(says_ready(&file("ready   ")));
-    assert!(!says_ready(&file("starting")));
-    assert!(!says_ready("1\n/d\n2\n5432\n/d\n127.0.0.1\n"));
+    assert!(says_ready(&file("ready   "), 1));
+    assert!(!says_ready(&file("starting"), 1));
+    assert!(!says_ready("1\n/d\n2\n5432\n/d\n127.0.0.1\n", 1));
+    assert!(
+        !says_ready(&file("ready   "), 2),
+        "left behind by one that was killed"
+    );
 }
 
 #[test]

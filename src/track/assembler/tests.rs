@@ -191,6 +191,20 @@ fn messages_of_others_and_those_outside_of_transactions_are_no_context() {
 }
 
 #[test]
+fn a_message_that_ends_where_rows_begin_was_written_ahead_of_them() {
+    let mut late = context(2);
+    late[2..10].copy_from_slice(&5_u64.to_be_bytes());
+    let made = assembled(&[BEGIN, KEY, &context(1), INSERT, INSERT, &late, INSERT, COMMIT]);
+    assert_eq!(made.contexts(), ["{\"n\": 1}", "{\"n\": 1}", "{\"n\": 2}"]);
+    let Some(Made::FixUp(first, last, context)) = made.made.first() else {
+        panic!("nothing made up for: {:?}", made.made);
+    };
+    let ids = [*first, *last].map(|id| String::from_utf8(hyphenated(id).to_vec()).unwrap());
+    assert_eq!(ids[..], made.column(0)[..2]);
+    assert_eq!(context, "{\"n\": 2}");
+}
+
+#[test]
 fn too_many_rows_to_be_held_back_are_made_up_for() {
     let large = vec![b'x'; MAX_HELD_BYTES / 2];
     let length = u32::try_from(large.len()).unwrap().to_be_bytes();
