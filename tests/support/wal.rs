@@ -320,6 +320,7 @@ impl Log {
                 Value::Text(bytes) => Some((name.clone(), Some(text(bytes)))),
                 Value::UnchangedToast => None,
                 Value::Binary(_) => panic!("binary values were not asked for"),
+                Value::TooLong => panic!("nothing is left out here"),
             });
         (table.schema.clone(), table.name.clone(), row.collect())
     }
