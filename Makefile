@@ -2,7 +2,7 @@
 # SECONDS_PER_TARGET=300 make fuzz; BEMI_PG_BIN=/path/to/bin make test (another PostgreSQL server).
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-clients fuzz lint fmt fmt-check deny bench check build-tools postgres
+.PHONY: help build demo test test-clients test-models fuzz lint fmt fmt-check deny bench check build-tools postgres
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ test: build-tools postgres ## all tests, against a real PostgreSQL server
 test-clients: build-tools postgres ## drivers of Python, Node, Go and Java through the proxy
 	scripts/install-clients.sh
 	scripts/test-clients.sh
+
+test-models: build-tools postgres ## the models of Prisma, SQLAlchemy and Rails for the table changes
+	scripts/install-models.sh
+	scripts/test-models.sh
 
 fuzz: build-tools ## fuzz every parser, 60 seconds each
 	scripts/fuzz.sh

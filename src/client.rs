@@ -61,7 +61,9 @@ pub async fn log_in(
     });
     // "Direct" asks the server for nothing: what follows is a session inside TLS.
     if stream.is_tls() {
-        config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+        config
+            .ssl_mode(SslMode::Require)
+            .ssl_negotiation(SslNegotiation::Direct);
     } else {
         config.ssl_mode(SslMode::Disable);
     }

@@ -60,7 +60,11 @@ pub async fn teardown(config: &Config, is_sure: bool) -> Result<(), TrackError> 
         println!("Nothing to remove: there is neither slot nor publication.");
         return Ok(());
     }
-    println!("To be run on {}:\n\n  {}\n", config.upstream.url, statements.join("\n  "));
+    println!(
+        "To be run on {}:\n\n  {}\n",
+        config.upstream.url,
+        statements.join("\n  ")
+    );
     println!("What is in the log and not stored yet will not be. The table changes stays as it is.");
     if !is_sure && !confirmed() {
         return Err(TrackError::System("nothing was removed".into()));

@@ -217,7 +217,10 @@ fn times(config: &Config) -> Vec<Finding> {
 fn track(config: &Config) -> Vec<Finding> {
     let track = &config.track;
     let hashes = track.redact.iter().any(|rule| rule.redaction == Redaction::Hash)
-        || track.redact_context.iter().any(|rule| rule.redaction == Redaction::Hash);
+        || track
+            .redact_context
+            .iter()
+            .any(|rule| rule.redaction == Redaction::Hash);
     let plain_slot = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     let intervals = [
         ("track.flush_interval", track.flush_interval),

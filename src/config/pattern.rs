@@ -112,7 +112,10 @@ impl FromStr for ColumnPattern {
                 Some(_) | None => return Err(unexpected(behind)),
             }
         }
-        let column = names.pop().flatten().ok_or("expected the name of a column, found *")?;
+        let column = names
+            .pop()
+            .flatten()
+            .ok_or("expected the name of a column, found *")?;
         let name = names.pop().flatten();
         let schema = names.pop().flatten();
         Ok(Self {
@@ -245,10 +248,22 @@ mod tests {
             assert_eq!(pattern.to_string().parse(), Ok(pattern.clone()));
             pattern.matches("public", "users", "E-Mail")
         };
-        assert!(["\"E-Mail\"", "users.\"E-Mail\"", "public.users.\"E-Mail\"", "*.users.\"E-Mail\"", "*.\"E-Mail\""]
+        assert!(
+            [
+                "\"E-Mail\"",
+                "users.\"E-Mail\"",
+                "public.users.\"E-Mail\"",
+                "*.users.\"E-Mail\"",
+                "*.\"E-Mail\""
+            ]
             .into_iter()
-            .all(matches));
-        assert!(!["email", "orders.\"E-Mail\"", "audit.users.\"E-Mail\""].into_iter().any(matches));
+            .all(matches)
+        );
+        assert!(
+            !["email", "orders.\"E-Mail\"", "audit.users.\"E-Mail\""]
+                .into_iter()
+                .any(matches)
+        );
         for text in ["", "*", "users.*", "a.b.c.d", "a.", "a b"] {
             assert!(text.parse::<ColumnPattern>().is_err(), "{text}");
         }

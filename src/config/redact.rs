@@ -70,7 +70,13 @@ mod tests {
         let rule: RedactRule<ColumnPattern> = "users.email = hash".parse().unwrap();
         assert_eq!(rule.redaction, Redaction::Hash);
         assert_eq!(rule.to_string().parse(), Ok(rule));
-        for text in ["users.email", "users.email=", "users.email=md5", "=drop", "users.*=drop"] {
+        for text in [
+            "users.email",
+            "users.email=",
+            "users.email=md5",
+            "=drop",
+            "users.*=drop",
+        ] {
             assert!(text.parse::<RedactRule<ColumnPattern>>().is_err(), "{text}");
         }
     }

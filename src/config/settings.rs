@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::url::{ChannelBinding, KeepaliveParameters, TlsParameters, UpstreamUrl};
 use super::track::Track;
+use super::url::{ChannelBinding, KeepaliveParameters, TlsParameters, UpstreamUrl};
 use super::{ListenAddress, TablePattern};
 
 /// Everything `bemi proxy` can be told.

@@ -311,7 +311,10 @@ impl Setting for Retention {
         match text {
             "off" => Ok(Self::Off),
             _days => days().map(Self::Days).ok_or_else(|| {
-                format!("expected off, or a number of days such as 90d, found {}", found(text))
+                format!(
+                    "expected off, or a number of days such as 90d, found {}",
+                    found(text)
+                )
             }),
         }
     }

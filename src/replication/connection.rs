@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Lsn;
 use crate::auth::{
-    AuthError, AuthenticationRequest, ChannelBindingPolicy, Credentials, DEFAULT_MAX_SCRAM_ITERATIONS, Mode, Secret,
-    UpstreamAuth, UpstreamChannel, UpstreamStep,
+    AuthError, AuthenticationRequest, ChannelBindingPolicy, Credentials, DEFAULT_MAX_SCRAM_ITERATIONS, Mode,
+    Secret, UpstreamAuth, UpstreamChannel, UpstreamStep,
 };
 use crate::config::url::{ChannelBinding, UpstreamUrl};
 use crate::proxy::connect_error::ConnectError;
@@ -102,7 +102,9 @@ impl ReplicationError {
 
     fn from_response(body: &[u8]) -> Self {
         let field = |code| match field_of(body, code) {
-            Ok(Some(text)) => std::str::from_utf8(text).map_or_else(|_| text.escape_ascii().to_string(), str::to_owned),
+            Ok(Some(text)) => {
+                std::str::from_utf8(text).map_or_else(|_| text.escape_ascii().to_string(), str::to_owned)
+            }
             Ok(None) | Err(_) => String::new(),
         };
         Self::Server {
@@ -240,7 +242,10 @@ impl ReplicationConnection {
     /// [`ReplicationError`]
     pub async fn timeline_history(&mut self, timeline: u32) -> Result<String, ReplicationError> {
         let rows = self.query(&format!("TIMELINE_HISTORY {timeline}")).await?;
-        let content = rows.into_iter().next().and_then(|row| row.into_iter().nth(1).flatten());
+        let content = rows
+            .into_iter()
+            .next()
+            .and_then(|row| row.into_iter().nth(1).flatten());
         content
             .and_then(|bytes| String::from_utf8(bytes).ok())
             .ok_or_else(|| ReplicationError::Unexpected("an empty timeline history".into()))
@@ -255,16 +260,25 @@ impl ReplicationConnection {
             match tag {
                 tag::DATA_ROW => {
                     let columns = data_row(&body)?;
-                    rows.push(columns.into_iter().map(|column| column.map(<[u8]>::to_vec)).collect());
+                    rows.push(
+                        columns
+                            .into_iter()
+                            .map(|column| column.map(<[u8]>::to_vec))
+                            .collect(),
+                    );
                 }
                 tag::READY_FOR_QUERY => return Ok(rows),
-                tag::ROW_DESCRIPTION | tag::COMMAND_COMPLETE | tag::NOTICE_RESPONSE | tag::PARAMETER_STATUS => {}
+                tag::ROW_DESCRIPTION
+                | tag::COMMAND_COMPLETE
+                | tag::NOTICE_RESPONSE
+                | tag::PARAMETER_STATUS => {}
                 other => return Err(unexpected(other, "an answer")),
             }
         }
     }
 
-    /// Begins the stream of a slot behind `lsn`. `options` are pgoutput's.
+    /// Begins the stream of a slot behind `lsn`. `options` are pgoutput's. Messages of more than `max_message` bytes are
+    /// shortened ([`super::abridge`]).
     ///
     /// # Errors
     /// [`ReplicationError`]
@@ -273,6 +287,7 @@ impl ReplicationConnection {
         slot: &str,
         lsn: Lsn,
         options: &[(&str, &str)],
+        max_message: usize,
     ) -> Result<super::stream::ReplicationStream, ReplicationError> {
         let options: Vec<String> = options
             .iter()
@@ -287,7 +302,9 @@ impl ReplicationConnection {
         loop {
             let (tag, _body) = self.frame().await?;
             match tag {
-                tag::COPY_BOTH_RESPONSE => return Ok(super::stream::ReplicationStream::new(self, lsn)),
+                tag::COPY_BOTH_RESPONSE => {
+                    return Ok(super::stream::ReplicationStream::new(self, lsn, max_message));
+                }
                 tag::NOTICE_RESPONSE | tag::PARAMETER_STATUS => {}
                 other => return Err(unexpected(other, "the beginning of a stream")),
             }

@@ -75,9 +75,17 @@ impl Timestamp {
         // March to January have 31, 30, 31, 30, 31 days, twice and once more: 153 days for five months.
         let month_from_march = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+        let month = if month_from_march < 10 {
+            month_from_march + 3
+        } else {
+            month_from_march - 9
+        };
         let year = era * 400 + year_of_era + i64::from(month <= 2);
-        (year, u8::try_from(month).unwrap_or_default(), u8::try_from(day).unwrap_or_default())
+        (
+            year,
+            u8::try_from(month).unwrap_or_default(),
+            u8::try_from(day).unwrap_or_default(),
+        )
     }
 }
 
@@ -151,7 +159,10 @@ mod tests {
             let (year, month, date) = Timestamp(number * day).date();
             let is_next_day = (year, month) == (before.0, before.1) && date == before.2 + 1;
             let is_next_month = date == 1 && before.2 >= 28 && (year, month) > (before.0, before.1);
-            assert!(is_next_day || is_next_month, "{before:?}, then {year}-{month}-{date}");
+            assert!(
+                is_next_day || is_next_month,
+                "{before:?}, then {year}-{month}-{date}"
+            );
             before = (year, month, date);
         }
         assert_eq!(before, (2399, 12, 31));

@@ -3,6 +3,7 @@
 //! ```text
 //! connection   login, IDENTIFY_SYSTEM, START_REPLICATION
 //! stream       whole messages in, status updates out
+//! abridge      a message that is too long, made shorter       PURE
 //! pgoutput     what a message says                           PURE
 //! ```
 

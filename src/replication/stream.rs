@@ -3,8 +3,9 @@
 //! Reading and sending are one owner's business, who decides in a `select!` what comes next; reading may be dropped at
 //! any time.
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
+use super::abridge::Abridger;
 use super::connection::{ReplicationConnection, ReplicationError, unexpected};
 use super::{Lsn, Timestamp};
 use crate::wire::backend::tag;
@@ -19,6 +20,17 @@ pub struct ReplicationStream {
     connection: ReplicationConnection,
     /// How far the server has sent, as far as has been taken.
     received: Lsn,
+    /// Messages of more bytes are shortened.
+    max_message: usize,
+    abridging: Option<Abridging>,
+}
+
+/// A message that is being shortened.
+#[derive(Debug)]
+struct Abridging {
+    abridger: Abridger,
+    /// Bytes of it that have not come yet.
+    missing: usize,
 }
 
 /// Whole messages, one behind the other.
@@ -45,10 +57,12 @@ pub enum Item<'a> {
 }
 
 impl ReplicationStream {
-    pub(super) fn new(connection: ReplicationConnection, start: Lsn) -> Self {
+    pub(super) fn new(connection: ReplicationConnection, start: Lsn, max_message: usize) -> Self {
         Self {
             connection,
             received: start,
+            max_message,
+            abridging: None,
         }
     }
 
@@ -58,13 +72,17 @@ impl ReplicationStream {
         self.received
     }
 
-    /// How many bytes the message under way has that is not complete yet, once its length is known; 0 between messages.
+    /// How much memory the message under way takes until it is complete, in bytes, once its length is known; 0 between
+    /// messages.
     ///
     /// # Errors
     /// When its length is none.
     pub fn under_way(&self) -> Result<usize, ReplicationError> {
+        if self.abridging.is_some() {
+            return Ok(self.max_message);
+        }
         let header = Header::read(&self.connection.buffer)?;
-        Ok(header.map_or(0, |header| header.frame_len))
+        Ok(header.map_or(0, |header| header.frame_len.min(self.max_message)))
     }
 
     /// Reads what has come, and waits for something if nothing has. May be dropped at any time.
@@ -72,10 +90,11 @@ impl ReplicationStream {
     /// # Errors
     /// When the connection breaks.
     pub async fn read(&mut self) -> Result<(), ReplicationError> {
-        let wanted = self.under_way()?;
+        let header = Header::read(&self.connection.buffer)?;
+        let whole = header.map_or(0, |header| header.frame_len);
         let buffer = &mut self.connection.buffer;
-        if wanted > buffer.capacity() {
-            buffer.reserve(wanted - buffer.len());
+        if whole > buffer.capacity() && whole <= self.max_message && self.abridging.is_none() {
+            buffer.reserve(whole - buffer.len());
         }
         self.connection.fill().await
     }
@@ -85,9 +104,22 @@ impl ReplicationStream {
     /// # Errors
     /// When the server ended the stream, or sent what it must not.
     pub fn take(&mut self) -> Result<(Batch, bool), ReplicationError> {
+        if let Some(abridging) = self.abridging.take() {
+            return self.abridge(abridging);
+        }
         let buffer = &self.connection.buffer;
         let (mut end, mut wants_reply) = (0, false);
         while let Some(header) = Header::read(buffer.get(end..).unwrap_or_default())? {
+            if header.frame_len > self.max_message && header.tag == tag::COPY_DATA {
+                if end > 0 {
+                    break;
+                }
+                self.connection.buffer.advance(HEADER_LEN);
+                return self.abridge(Abridging {
+                    abridger: Abridger::new(self.max_message / 2),
+                    missing: header.frame_len - HEADER_LEN,
+                });
+            }
             let Some(frame) = buffer.get(end..end + header.frame_len) else {
                 break;
             };
@@ -108,6 +140,28 @@ impl ReplicationStream {
         }
         let bytes = self.connection.buffer.split_to(end).freeze();
         Ok((Batch { bytes }, wants_reply))
+    }
+
+    /// Feeds what has been read of a message that is too long, which is whole in the end.
+    fn abridge(&mut self, mut abridging: Abridging) -> Result<(Batch, bool), ReplicationError> {
+        let buffer = &mut self.connection.buffer;
+        let bytes = buffer.split_to(abridging.missing.min(buffer.len()));
+        abridging.missing -= bytes.len();
+        abridging
+            .abridger
+            .feed(&bytes)
+            .map_err(|error| ReplicationError::Unexpected(error.to_string()))?;
+        if abridging.missing > 0 {
+            self.abridging = Some(abridging);
+            return Ok((Batch::default(), false));
+        }
+        let body = abridging.abridger.finish();
+        let (position, _) = looked_at(&body)?;
+        self.received = self.received.max(position);
+        let mut frame = Vec::with_capacity(HEADER_LEN + body.len());
+        write_frame(&mut frame, tag::COPY_DATA, |out| out.extend_from_slice(&body));
+        let batch = Batch { bytes: frame.into() };
+        Ok((batch, false))
     }
 
     /// Tells the server what need not be sent again: everything before `flushed`.
@@ -141,7 +195,9 @@ fn looked_at(body: &[u8]) -> Result<(Lsn, bool), ReplicationError> {
         (Some(b'k'), 18) => position(1).map(|end| (end, body.get(17) == Some(&1))),
         _other => None,
     }
-    .ok_or_else(|| ReplicationError::Unexpected("an item of the stream that is neither data nor keepalive".into()))
+    .ok_or_else(|| {
+        ReplicationError::Unexpected("an item of the stream that is neither data nor keepalive".into())
+    })
 }
 
 impl Batch {

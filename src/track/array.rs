@@ -21,7 +21,10 @@ pub enum Token<'a> {
 
 /// The pieces of `text`, front to back. Ends early where the text is none of an array; see [`is_array`].
 pub fn tokens(text: &[u8], delimiter: u8) -> Tokens<'_> {
-    Tokens { rest: text, delimiter }
+    Tokens {
+        rest: text,
+        delimiter,
+    }
 }
 
 /// See [`tokens`].
@@ -48,7 +51,11 @@ impl<'a> Iterator for Tokens<'a> {
                 let is_end = |byte: &u8| matches!(*byte, b'{' | b'}' | b'"') || *byte == self.delimiter;
                 let end = self.rest.iter().position(is_end).unwrap_or(self.rest.len());
                 let (item, rest) = self.rest.split_at(end);
-                let token = if item == b"NULL" { Token::Null } else { Token::Plain(item) };
+                let token = if item == b"NULL" {
+                    Token::Null
+                } else {
+                    Token::Plain(item)
+                };
                 (token, rest)
             }
         };
@@ -134,7 +141,15 @@ mod tests {
 
     #[test]
     fn what_the_server_writes_is_an_array() {
-        for text in ["{}", "{1}", "{1,2}", "{{1,2},{3,4}}", r#"{"}",NULL}"#, r#"{""}"#, "{a b,c}"] {
+        for text in [
+            "{}",
+            "{1}",
+            "{1,2}",
+            "{{1,2},{3,4}}",
+            r#"{"}",NULL}"#,
+            r#"{""}"#,
+            "{a b,c}",
+        ] {
             assert!(is_array(text.as_bytes(), b','), "{text}");
         }
         assert!(is_array(b"{(1,1),(0,0);(2,2),(0,0)}", b';'));
@@ -143,8 +158,23 @@ mod tests {
     #[test]
     fn what_it_does_not_write_is_none() {
         for text in [
-            "", "1", "{", "}", "{1", "{1}}", "{1}{2}", "{,1}", "{1,}", "{1 ,,2}", r#"{"a}"#, "[0:1]={1,2}", "{1}x",
-            r#"{"a"b}"#, "{{}}", "{{},{}}", "1 2 3",
+            "",
+            "1",
+            "{",
+            "}",
+            "{1",
+            "{1}}",
+            "{1}{2}",
+            "{,1}",
+            "{1,}",
+            "{1 ,,2}",
+            r#"{"a}"#,
+            "[0:1]={1,2}",
+            "{1}x",
+            r#"{"a"b}"#,
+            "{{}}",
+            "{{},{}}",
+            "1 2 3",
         ] {
             assert!(!is_array(text.as_bytes(), b','), "{text}");
         }

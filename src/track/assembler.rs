@@ -212,14 +212,26 @@ impl<C: Catalog> Assembler<C> {
             Message::Logical(message) => self.logical(&message, out),
             Message::Relation(relation) => self.relation(&relation)?,
             Message::Insert(insert) => {
-                self.change(insert.relation, lsn, bytes.len(), &Change::Create(&insert.new), out)?;
+                self.change(
+                    insert.relation,
+                    lsn,
+                    bytes.len(),
+                    &Change::Create(&insert.new),
+                    out,
+                )?;
             }
             Message::Update(update) => {
                 let change = Change::Update(update.old.as_ref(), &update.new);
                 self.change(update.relation, lsn, bytes.len(), &change, out)?;
             }
             Message::Delete(delete) => {
-                self.change(delete.relation, lsn, bytes.len(), &Change::Delete(&delete.old), out)?;
+                self.change(
+                    delete.relation,
+                    lsn,
+                    bytes.len(),
+                    &Change::Delete(&delete.old),
+                    out,
+                )?;
             }
             Message::Truncate(truncate) => {
                 for oid in truncate.relations {
@@ -258,7 +270,10 @@ impl<C: Catalog> Assembler<C> {
     }
 
     fn commit(&mut self, commit: Commit, out: &mut impl Outlet) -> Result<(), AssembleError<C::Error>> {
-        let transaction = self.transaction.take().ok_or(AssembleError::NoTransaction("commit"))?;
+        let transaction = self
+            .transaction
+            .take()
+            .ok_or(AssembleError::NoTransaction("commit"))?;
         self.held.write(out, &StoredContext::empty().copied);
         if transaction.has_rows {
             out.end(Boundary {
@@ -282,18 +297,26 @@ impl<C: Catalog> Assembler<C> {
         let context = StoredContext::from_message(message.content, rules, self.settings.max_context_bytes);
         match transaction.context {
             Context::Awaited => self.held.write(out, &context.copied),
-            Context::Overdue { first, last } => out.fix_up(first, last, transaction.begin.committed_at, &context),
+            Context::Overdue { first, last } => {
+                out.fix_up(first, last, transaction.begin.committed_at, &context)
+            }
             Context::Known(_) => {}
         }
         transaction.context = Context::Known(context);
     }
 
     fn relation(&mut self, relation: &Relation<'_>) -> Result<(), AssembleError<C::Error>> {
-        let is_own = self.settings.own_tables.as_ref().is_some_and(|own| own.has(relation));
+        let is_own = self
+            .settings
+            .own_tables
+            .as_ref()
+            .is_some_and(|own| own.has(relation));
         let facts = self.catalog.table(relation.oid).map_err(AssembleError::Catalog)?;
         loop {
             let columns = relation.columns.iter();
-            let unknown: Vec<u32> = columns.filter_map(|column| self.types.unknown(column.type_oid)).collect();
+            let unknown: Vec<u32> = columns
+                .filter_map(|column| self.types.unknown(column.type_oid))
+                .collect();
             if unknown.is_empty() {
                 break;
             }
@@ -324,7 +347,9 @@ impl<C: Catalog> Assembler<C> {
             held,
             ..
         } = self;
-        let transaction = transaction.as_mut().ok_or(AssembleError::NoTransaction("change"))?;
+        let transaction = transaction
+            .as_mut()
+            .ok_or(AssembleError::NoTransaction("change"))?;
         let table = tables.get(&oid).ok_or(AssembleError::UnknownTable(oid))?;
         // Counted before it is known whether it is stored: other rules do not make other ids.
         let ordinal = transaction.ordinal;

@@ -48,11 +48,18 @@ impl StoredContext {
     pub fn from_message(content: &[u8], rules: &Rules, max_bytes: usize) -> Self {
         if content.len() > max_bytes {
             let length = content.len();
-            return Self::unreadable(&format!("its {length} bytes are over the limit of {max_bytes}"), None);
+            return Self::unreadable(
+                &format!("its {length} bytes are over the limit of {max_bytes}"),
+                None,
+            );
         }
         if fit(content) != Fit::Object {
             // What may not be stored could be anywhere in it.
-            let shown = if redacts(rules) { None } else { std::str::from_utf8(content).ok() };
+            let shown = if redacts(rules) {
+                None
+            } else {
+                std::str::from_utf8(content).ok()
+            };
             return Self::unreadable("it is no JSON object that jsonb can store", shown);
         }
         if !redacts(rules) {
@@ -67,7 +74,9 @@ impl StoredContext {
     fn unreadable(why: &str, content: Option<&str>) -> Self {
         let mut notes = json!({ "unreadable": why });
         // The column takes every character but this one.
-        if let (Some(content), Some(notes)) = (content.filter(|text| !text.contains('\0')), notes.as_object_mut()) {
+        if let (Some(content), Some(notes)) =
+            (content.filter(|text| !text.contains('\0')), notes.as_object_mut())
+        {
             notes.insert("message".into(), content.into());
         }
         Self::new(json!({ NOTES: notes }).to_string().into_bytes())
@@ -141,17 +150,25 @@ mod tests {
         assert_eq!(unreadable(br#"{"a": "\u0000"}"#)["message"], r#"{"a": "\u0000"}"#);
         assert!(unreadable(b"\xFF")["unreadable"].is_string());
         assert_eq!(unreadable(b"a\0").get("message"), None);
-        assert_eq!(unreadable(&[b' '; MAX + 1])["unreadable"], "its 1001 bytes are over the limit of 1000");
+        assert_eq!(
+            unreadable(&[b' '; MAX + 1])["unreadable"],
+            "its 1001 bytes are over the limit of 1000"
+        );
     }
 
     #[test]
     fn keys_are_dropped_masked_and_hashed() {
         let rules = Rules {
-            redact_context: ["a=drop", "b=mask", "c=hash"].map(|rule| rule.parse().unwrap()).into(),
+            redact_context: ["a=drop", "b=mask", "c=hash"]
+                .map(|rule| rule.parse().unwrap())
+                .into(),
             hash_key: Some(HashKey::new("key")),
             ..Rules::default()
         };
-        let context = stored(br#"{"a": 1, "b": 2, "c": "x", "d": 4, "SQL": "SELECT 5"}"#, &rules);
+        let context = stored(
+            br#"{"a": 1, "b": 2, "c": "x", "d": 4, "SQL": "SELECT 5"}"#,
+            &rules,
+        );
         assert_eq!(context["_bemi"], json!({"dropped": ["a"]}));
         assert_eq!(context["b"], "***");
         assert_eq!(context["c"].as_str().map(str::len), Some(64));
@@ -166,7 +183,10 @@ mod tests {
             redact: vec!["email=drop".parse().unwrap()],
             ..Rules::default()
         };
-        let context = stored(br#"{"SQL": "UPDATE users SET email = 'bob@example.com' WHERE id = $1"}"#, &rules);
+        let context = stored(
+            br#"{"SQL": "UPDATE users SET email = 'bob@example.com' WHERE id = $1"}"#,
+            &rules,
+        );
         assert_eq!(context["SQL"], "UPDATE users SET email = $2 WHERE id = $1");
     }
 }

@@ -53,10 +53,38 @@ const fn escapes(is_json: bool) -> [&'static [u8]; 256] {
 
 /// `\u0000` to `\u001f` (RFC 8259, 7), the backslash doubled for COPY.
 const CONTROL: [&[u8]; 32] = [
-    b"\\\\u0000", b"\\\\u0001", b"\\\\u0002", b"\\\\u0003", b"\\\\u0004", b"\\\\u0005", b"\\\\u0006", b"\\\\u0007",
-    b"\\\\b", b"\\\\t", b"\\\\n", b"\\\\u000b", b"\\\\f", b"\\\\r", b"\\\\u000e", b"\\\\u000f", b"\\\\u0010",
-    b"\\\\u0011", b"\\\\u0012", b"\\\\u0013", b"\\\\u0014", b"\\\\u0015", b"\\\\u0016", b"\\\\u0017", b"\\\\u0018",
-    b"\\\\u0019", b"\\\\u001a", b"\\\\u001b", b"\\\\u001c", b"\\\\u001d", b"\\\\u001e", b"\\\\u001f",
+    b"\\\\u0000",
+    b"\\\\u0001",
+    b"\\\\u0002",
+    b"\\\\u0003",
+    b"\\\\u0004",
+    b"\\\\u0005",
+    b"\\\\u0006",
+    b"\\\\u0007",
+    b"\\\\b",
+    b"\\\\t",
+    b"\\\\n",
+    b"\\\\u000b",
+    b"\\\\f",
+    b"\\\\r",
+    b"\\\\u000e",
+    b"\\\\u000f",
+    b"\\\\u0010",
+    b"\\\\u0011",
+    b"\\\\u0012",
+    b"\\\\u0013",
+    b"\\\\u0014",
+    b"\\\\u0015",
+    b"\\\\u0016",
+    b"\\\\u0017",
+    b"\\\\u0018",
+    b"\\\\u0019",
+    b"\\\\u001a",
+    b"\\\\u001b",
+    b"\\\\u001c",
+    b"\\\\u001d",
+    b"\\\\u001e",
+    b"\\\\u001f",
 ];
 
 fn escaped(out: &mut impl Put, bytes: &[u8], table: &[&[u8]; 256]) {
@@ -120,7 +148,10 @@ mod tests {
         let mut out = Vec::new();
         let mut bytes = bytes.iter();
         while let Some(byte) = bytes.next() {
-            assert!(!matches!(byte, b'\t' | b'\n' | b'\r'), "a column or row would end here");
+            assert!(
+                !matches!(byte, b'\t' | b'\n' | b'\r'),
+                "a column or row would end here"
+            );
             out.push(match byte {
                 b'\\' => match bytes.next() {
                     Some(b'n') => b'\n',
@@ -128,7 +159,9 @@ mod tests {
                     Some(b't') => b'\t',
                     Some(b'b') => 8,
                     Some(b'f') => 12,
-                    Some(b'x' | b'0'..=b'7' | b'.' | b'N') | None => panic!("an escape that means something else"),
+                    Some(b'x' | b'0'..=b'7' | b'.' | b'N') | None => {
+                        panic!("an escape that means something else")
+                    }
                     Some(other) => *other,
                 },
                 other => *other,
@@ -138,7 +171,10 @@ mod tests {
     }
 
     fn every_character() -> String {
-        (1..=0x2FF_u32).filter_map(char::from_u32).chain("\\x41\\N\\.".chars()).collect()
+        (1..=0x2FF_u32)
+            .filter_map(char::from_u32)
+            .chain("\\x41\\N\\.".chars())
+            .collect()
     }
 
     #[test]
@@ -152,7 +188,10 @@ mod tests {
     fn a_string_arrives_as_json_of_the_same_string() {
         let mut out = Vec::new();
         json_string(&mut out, every_character().as_bytes());
-        assert_eq!(serde_json::from_slice::<String>(&copied(&out)).unwrap(), every_character());
+        assert_eq!(
+            serde_json::from_slice::<String>(&copied(&out)).unwrap(),
+            every_character()
+        );
     }
 
     #[test]
@@ -167,6 +206,9 @@ mod tests {
     fn bytes_arrive_as_bytea_writes_them() {
         let mut out = Vec::new();
         json_hex_string(&mut out, &[0, 0xAB, b'\\']);
-        assert_eq!(serde_json::from_slice::<String>(&copied(&out)).unwrap(), "\\x00ab5c");
+        assert_eq!(
+            serde_json::from_slice::<String>(&copied(&out)).unwrap(),
+            "\\x00ab5c"
+        );
     }
 }

@@ -11,7 +11,10 @@ use crate::replication::connection::System;
 use crate::replication::{Lsn, Timestamp};
 
 /// The migrations, in order; their place is their version. One that has been released is never changed.
-const MIGRATIONS: [&[&str]; 1] = [&[include_str!("schema/changes.sql"), include_str!("schema/functions.sql")]];
+const MIGRATIONS: [&[&str]; 1] = [&[
+    include_str!("schema/changes.sql"),
+    include_str!("schema/functions.sql"),
+]];
 
 /// How this session writes. What is told to the source as stored must have reached the disk.
 const SETTINGS: &str = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
@@ -106,7 +109,10 @@ impl Destination {
     pub async fn lock(&self) -> Result<(), DestinationError> {
         const WHAT: &str = "cannot prepare the session on the destination";
         self.client.batch_execute(SETTINGS).await.map_err(failed(WHAT))?;
-        let key = format!("bemi track {}.{} {} {}", self.schema, "changes", self.slot, self.database);
+        let key = format!(
+            "bemi track {}.{} {} {}",
+            self.schema, "changes", self.slot, self.database
+        );
         let row = self
             .client
             .query_one(
@@ -140,7 +146,12 @@ impl Destination {
         let known = MIGRATIONS.len();
         let done = match usize::try_from(version) {
             Ok(done) if done <= known => done,
-            _newer => return Err(DestinationError::Newer { found: version, known }),
+            _newer => {
+                return Err(DestinationError::Newer {
+                    found: version,
+                    known,
+                });
+            }
         };
         if done > 0 {
             self.check_form().await?;
@@ -179,7 +190,10 @@ impl Destination {
             .enumerate()
             .map(|(place, parts)| {
                 let sql: String = parts.iter().map(|part| form.filled_in(part, &schema)).collect();
-                format!("{sql}\nINSERT INTO {schema}.changes_version (version) VALUES ({});\n", place + 1)
+                format!(
+                    "{sql}\nINSERT INTO {schema}.changes_version (version) VALUES ({});\n",
+                    place + 1
+                )
             })
             .collect();
         format!(
@@ -197,7 +211,10 @@ impl Destination {
         const WHAT: &str = "cannot look for the schema";
         let row = self
             .client
-            .query_one("SELECT pg_catalog.to_regnamespace(pg_catalog.quote_ident($1)) IS NOT NULL", &[&name])
+            .query_one(
+                "SELECT pg_catalog.to_regnamespace(pg_catalog.quote_ident($1)) IS NOT NULL",
+                &[&name],
+            )
             .await
             .map_err(failed(WHAT))?;
         row.try_get(0).map_err(failed(WHAT))
@@ -307,7 +324,10 @@ impl Destination {
         let timeline = i32::try_from(system.timeline).unwrap_or(i32::MAX);
         let (identifier, lsn) = (system.identifier.to_string(), lsn.map(|lsn| lsn.to_string()));
         self.client
-            .execute(&query, &[&self.slot, &self.database, &identifier, &timeline, &lsn])
+            .execute(
+                &query,
+                &[&self.slot, &self.database, &identifier, &timeline, &lsn],
+            )
             .await
             .map(drop)
             .map_err(failed("cannot store the progress"))
@@ -320,7 +340,8 @@ impl Destination {
     pub async fn accept(&self, gap: &Gap, system: System, to: Lsn) -> Result<(), DestinationError> {
         const WHAT: &str = "cannot write the gap down";
         self.client.batch_execute("BEGIN").await.map_err(failed(WHAT))?;
-        self.write_gap(None, gap.from, Some(to), &gap.reason.to_string()).await?;
+        self.write_gap(None, gap.from, Some(to), &gap.reason.to_string())
+            .await?;
         self.remember(system, Some(to)).await?;
         self.client.batch_execute("COMMIT").await.map_err(failed(WHAT))
     }
@@ -344,7 +365,10 @@ impl Destination {
         let [from, to] = [from, to].map(|lsn| lsn.map(|lsn| lsn.to_string()));
         let (schema, name) = table.unzip();
         self.client
-            .execute(&query, &[&self.slot, &self.database, &schema, &name, &from, &to, &reason])
+            .execute(
+                &query,
+                &[&self.slot, &self.database, &schema, &name, &from, &to, &reason],
+            )
             .await
             .map(drop)
             .map_err(failed("cannot write the gap down"))
@@ -372,11 +396,21 @@ impl Destination {
             .client
             .execute(
                 &query,
-                &[&self.slot, &self.database, &from.to_string(), &to.to_string(), &committed_at],
+                &[
+                    &self.slot,
+                    &self.database,
+                    &from.to_string(),
+                    &to.to_string(),
+                    &committed_at,
+                ],
             )
             .await
             .map_err(failed("cannot store the progress"))?;
-        if moved == 1 { Ok(()) } else { Err(DestinationError::Superseded) }
+        if moved == 1 {
+            Ok(())
+        } else {
+            Err(DestinationError::Superseded)
+        }
     }
 
     /// The partition of a time.
@@ -390,7 +424,10 @@ impl Destination {
         let (schema, name) = (&self.schema, partition.name());
         let exists = self
             .client
-            .query_one("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&format!("{schema}.{name}")])
+            .query_one(
+                "SELECT pg_catalog.to_regclass($1) IS NOT NULL",
+                &[&format!("{schema}.{name}")],
+            )
             .await
             .and_then(|row| row.try_get(0))
             .map_err(failed(WHAT))?;

@@ -41,21 +41,15 @@ pub enum TrackError {
     /// The destination.
     #[error("destination: {0}")]
     Destination(#[from] DestinationError),
-    /// A message that memory is not meant for.
-    #[error("the source sends a message of {bytes} bytes, more than half of track.memory_limit_bytes ({limit}): raise it")]
-    TooLarge {
-        /// Its length.
-        bytes: usize,
-        /// The longest that is read.
-        limit: usize,
-    },
     /// The operating system.
     #[error("{0}")]
     System(String),
 }
 
 fn gap_message(gap: &Gap) -> String {
-    let from = gap.from.map_or_else(|| "the beginning".to_owned(), |lsn| lsn.to_string());
+    let from = gap
+        .from
+        .map_or_else(|| "the beginning".to_owned(), |lsn| lsn.to_string());
     let to = match gap.to {
         Some(lsn) => format!("the slot can be read from {lsn}"),
         None => "a new slot would begin at the end of the log".to_owned(),
@@ -87,7 +81,7 @@ impl TrackError {
     #[must_use]
     pub fn remedy(&self) -> Remedy {
         match self {
-            Self::Configuration(_) | Self::Unmet(_) | Self::Gap(_) | Self::TooLarge { .. } => Remedy::Operator,
+            Self::Configuration(_) | Self::Unmet(_) | Self::Gap(_) => Remedy::Operator,
             Self::System(_) => Remedy::Wait,
             Self::Client { source, .. } => match source {
                 ClientError::Connect(_) => Remedy::Wait,
@@ -119,7 +113,9 @@ fn of_postgres(error: &tokio_postgres::Error) -> Remedy {
     match error.code() {
         Some(code) => of_sqlstate(code.code()),
         // No answer: the connection broke. What the library refuses by itself is a wrong configuration.
-        None if reason(error).contains("invalid configuration") || reason(error).contains("password missing") => {
+        None if reason(error).contains("invalid configuration")
+            || reason(error).contains("password missing") =>
+        {
             Remedy::Operator
         }
         None => Remedy::Wait,
@@ -129,7 +125,9 @@ fn of_postgres(error: &tokio_postgres::Error) -> Remedy {
 fn of_replication(error: &ReplicationError) -> Remedy {
     match error {
         ReplicationError::Connect(_) | ReplicationError::Io(_) | ReplicationError::Closed => Remedy::Wait,
-        ReplicationError::Auth(_) | ReplicationError::NoPassword | ReplicationError::Unexpected(_) => Remedy::Operator,
+        ReplicationError::Auth(_) | ReplicationError::NoPassword | ReplicationError::Unexpected(_) => {
+            Remedy::Operator
+        }
         ReplicationError::Server { sqlstate, .. } => of_sqlstate(sqlstate),
     }
 }
@@ -153,7 +151,9 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_tried_again() {
-        for code in ["57P01", "57P03", "53300", "53100", "08006", "40001", "55006", "23505", "XX000", ""] {
+        for code in [
+            "57P01", "57P03", "53300", "53100", "08006", "40001", "55006", "23505", "XX000", "",
+        ] {
             assert_eq!(of_sqlstate(code), Remedy::Wait, "{code}");
         }
     }

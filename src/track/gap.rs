@@ -131,7 +131,11 @@ pub fn judge(
             Some((slot, confirmed)) => Err(Gap {
                 from: confirmed,
                 to: None,
-                reason: GapReason::SlotInvalid(slot.invalid.clone().unwrap_or_else(|| "it has no position".into())),
+                reason: GapReason::SlotInvalid(
+                    slot.invalid
+                        .clone()
+                        .unwrap_or_else(|| "it has no position".into()),
+                ),
             }),
         };
     };
@@ -163,7 +167,9 @@ pub fn judge(
     }
     match slot {
         None => gap(None, GapReason::SlotGone),
-        Some(Slot { invalid: Some(why), .. }) => gap(None, GapReason::SlotInvalid(why.clone())),
+        Some(Slot {
+            invalid: Some(why), ..
+        }) => gap(None, GapReason::SlotInvalid(why.clone())),
         Some(Slot {
             confirmed: Some(confirmed),
             ..
@@ -179,7 +185,9 @@ pub fn fork_of(history: &str, ancestor: u32) -> Option<Lsn> {
     history.lines().find_map(|line| {
         let mut words = line.split_whitespace();
         let timeline: u32 = words.next()?.parse().ok()?;
-        (timeline == ancestor).then(|| words.next()?.parse().ok()).flatten()
+        (timeline == ancestor)
+            .then(|| words.next()?.parse().ok())
+            .flatten()
     })
 }
 
@@ -220,8 +228,14 @@ mod tests {
     #[test]
     fn the_first_start_makes_a_slot_or_takes_the_one_that_was_made_for_it() {
         assert_eq!(judge(None, None, SYSTEM, None), Ok(Start::CreateSlot));
-        assert_eq!(judge(Some(&progress(None)), None, SYSTEM, None), Ok(Start::CreateSlot));
-        assert_eq!(judge(None, Some(&slot(5)), SYSTEM, None), Ok(Start::Adopt(Lsn(5))));
+        assert_eq!(
+            judge(Some(&progress(None)), None, SYSTEM, None),
+            Ok(Start::CreateSlot)
+        );
+        assert_eq!(
+            judge(None, Some(&slot(5)), SYSTEM, None),
+            Ok(Start::Adopt(Lsn(5)))
+        );
         assert_eq!(
             judge(Some(&progress(None)), Some(&slot(5)), SYSTEM, None),
             Ok(Start::Adopt(Lsn(5)))
@@ -240,7 +254,10 @@ mod tests {
     #[test]
     fn a_slot_that_is_gone_invalid_or_ahead_is_a_gap() {
         let stored = progress(Some(100));
-        assert_eq!(reason(judge(Some(&stored), None, SYSTEM, None)), GapReason::SlotGone);
+        assert_eq!(
+            reason(judge(Some(&stored), None, SYSTEM, None)),
+            GapReason::SlotGone
+        );
         let lost = Slot {
             invalid: Some("lost".into()),
             ..slot(100)
@@ -256,25 +273,40 @@ mod tests {
 
     #[test]
     fn another_system_is_a_gap_even_with_a_slot_that_would_fit() {
-        let other = System { identifier: 8, ..SYSTEM };
+        let other = System {
+            identifier: 8,
+            ..SYSTEM
+        };
         let reason = reason(judge(Some(&progress(Some(100))), Some(&slot(50)), other, None));
         assert_eq!(reason, GapReason::OtherSystem { was: 7, is: 8 });
     }
 
     #[test]
     fn a_new_timeline_is_a_gap_only_where_it_forgets_what_is_stored() {
-        let promoted = System { timeline: 2, ..SYSTEM };
+        let promoted = System {
+            timeline: 2,
+            ..SYSTEM
+        };
         let at = |forked_at: Option<u64>| {
-            judge(Some(&progress(Some(100))), Some(&slot(50)), promoted, forked_at.map(Lsn))
+            judge(
+                Some(&progress(Some(100))),
+                Some(&slot(50)),
+                promoted,
+                forked_at.map(Lsn),
+            )
         };
         assert_eq!(at(Some(100)), Ok(Start::Resume(Lsn(100))));
-        assert!(matches!(reason(at(Some(99))), GapReason::OtherHistory { timeline: 2, .. }));
+        assert!(matches!(
+            reason(at(Some(99))),
+            GapReason::OtherHistory { timeline: 2, .. }
+        ));
         assert!(at(None).is_err());
     }
 
     #[test]
     fn the_fork_stands_in_the_history_file() {
-        let history = "1\t0/5000000\tno recovery target specified\n\n2\t0/7000148\tbefore 2026-11-24 10:00:00+00\n";
+        let history =
+            "1\t0/5000000\tno recovery target specified\n\n2\t0/7000148\tbefore 2026-11-24 10:00:00+00\n";
         assert_eq!(fork_of(history, 1), "0/5000000".parse().ok());
         assert_eq!(fork_of(history, 2), "0/7000148".parse().ok());
         assert_eq!(fork_of(history, 3), None);

@@ -81,12 +81,24 @@ mod tests {
 
     #[test]
     fn ids_order_as_commits_and_then_as_changes() {
-        let places = [(0, 0), (0, 1), (0, u32::MAX), (15, 0), (16, 0), (0xFFFF, 3), (0x1_0000, 2), (u64::MAX, 0)];
+        let places = [
+            (0, 0),
+            (0, 1),
+            (0, u32::MAX),
+            (15, 0),
+            (16, 0),
+            (0xFFFF, 3),
+            (0x1_0000, 2),
+            (u64::MAX, 0),
+        ];
         let ids: Vec<String> = places
             .iter()
             .map(|(lsn, ordinal)| text(ORIGIN.change_id(Lsn(*lsn), *ordinal)))
             .collect();
-        assert!(ids.is_sorted() && ids.windows(2).all(|pair| pair[0] != pair[1]), "{ids:?}");
+        assert!(
+            ids.is_sorted() && ids.windows(2).all(|pair| pair[0] != pair[1]),
+            "{ids:?}"
+        );
     }
 
     #[test]
@@ -95,7 +107,10 @@ mod tests {
             system_identifier: ORIGIN.system_identifier + 1,
             ..ORIGIN
         };
-        let other_timeline = Origin { timeline: 2, ..ORIGIN };
+        let other_timeline = Origin {
+            timeline: 2,
+            ..ORIGIN
+        };
         let ids = [ORIGIN, other_system, other_timeline].map(|origin| origin.change_id(Lsn(1), 1));
         assert!(ids[0] != ids[1] && ids[0] != ids[2] && ids[1] != ids[2]);
     }

@@ -141,14 +141,19 @@ impl Scanner<'_> {
     }
 
     fn word(&mut self, word: &[u8]) -> Option<()> {
-        self.bytes.get(self.at..)?.starts_with(word).then(|| self.at += word.len())
+        self.bytes
+            .get(self.at..)?
+            .starts_with(word)
+            .then(|| self.at += word.len())
     }
 
     fn string(&mut self) -> Option<()> {
         self.expect(b'"')?;
         loop {
             let rest = self.bytes.get(self.at..)?;
-            self.at += rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20))?;
+            self.at += rest
+                .iter()
+                .position(|byte| matches!(byte, b'"' | b'\\' | ..0x20))?;
             match self.next()? {
                 b'"' => return Some(()),
                 b'\\' => self.escape()?,
@@ -175,7 +180,9 @@ impl Scanner<'_> {
 
     /// Four hexadecimal digits.
     fn unit(&mut self) -> Option<u32> {
-        (0..4).try_fold(0, |unit, _| Some(unit * 16 + char::from(self.next()?).to_digit(16)?))
+        (0..4).try_fold(0, |unit, _| {
+            Some(unit * 16 + char::from(self.next()?).to_digit(16)?)
+        })
     }
 
     fn number(&mut self) -> Option<()> {
@@ -224,7 +231,11 @@ mod tests {
     #[test]
     fn what_jsonb_takes_fits() {
         for text in [
-            r#"1"#, r#"-0.5e+3"#, r#" [1, "a\u00e9\ud83d\ude00\n", [], {}, null, true, false] "#, "\"\u{1F600}\"", "0",
+            r#"1"#,
+            r#"-0.5e+3"#,
+            r#" [1, "a\u00e9\ud83d\ude00\n", [], {}, null, true, false] "#,
+            "\"\u{1F600}\"",
+            "0",
         ] {
             assert_eq!(fit(text.as_bytes()), Fit::Other, "{text}");
         }
@@ -236,9 +247,35 @@ mod tests {
     #[test]
     fn what_jsonb_refuses_does_not() {
         for text in [
-            r#""\u0000""#, r#""\ud800""#, r#""\ud800\u0041""#, r#""\udc00""#, "1e20000", "-1e-20000", "\"\n\"", "\"",
-            "{", "[1,]", "[,1]", r#"{"a" 1}"#, r#"{"a": 1,}"#, r#"{1: 2}"#, "[1}", "01", "1.", "+1", "--1", "nul", "", " ",
-            "1 2", r#""\x""#, r#""\u00g0""#, "[1 2]", "}", "1e", "1e99999999999999999999999",
+            r#""\u0000""#,
+            r#""\ud800""#,
+            r#""\ud800\u0041""#,
+            r#""\udc00""#,
+            "1e20000",
+            "-1e-20000",
+            "\"\n\"",
+            "\"",
+            "{",
+            "[1,]",
+            "[,1]",
+            r#"{"a" 1}"#,
+            r#"{"a": 1,}"#,
+            r#"{1: 2}"#,
+            "[1}",
+            "01",
+            "1.",
+            "+1",
+            "--1",
+            "nul",
+            "",
+            " ",
+            "1 2",
+            r#""\x""#,
+            r#""\u00g0""#,
+            "[1 2]",
+            "}",
+            "1e",
+            "1e99999999999999999999999",
         ] {
             assert_eq!(fit(text.as_bytes()), Fit::Not, "{text}");
         }

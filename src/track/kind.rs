@@ -80,7 +80,8 @@ const MAX_DEPTH: usize = 32;
 impl Types {
     /// Remembers what the catalog said.
     pub fn learn(&mut self, facts: impl IntoIterator<Item = TypeFacts>) {
-        self.facts.extend(facts.into_iter().map(|facts| (facts.oid, facts)));
+        self.facts
+            .extend(facts.into_iter().map(|facts| (facts.oid, facts)));
     }
 
     /// The types that have to be asked for before [`Types::kind`] of `oid` can be answered.
@@ -129,7 +130,10 @@ impl Types {
 }
 
 fn built_in(oid: u32) -> Option<&'static Kind> {
-    BUILT_IN.iter().find(|(known, _)| *known == oid).map(|(_, kind)| kind)
+    BUILT_IN
+        .iter()
+        .find(|(known, _)| *known == oid)
+        .map(|(_, kind)| kind)
 }
 
 #[cfg(test)]
@@ -148,7 +152,10 @@ mod tests {
     #[test]
     fn a_domain_is_what_it_is_made_of() {
         let mut types = Types::default();
-        types.learn([facts(16_400, Some(16_401), None, b','), facts(16_401, Some(23), None, b',')]);
+        types.learn([
+            facts(16_400, Some(16_401), None, b','),
+            facts(16_401, Some(23), None, b','),
+        ]);
         assert_eq!(types.unknown(16_400), None);
         assert_eq!(types.kind(16_400), Kind::Number);
     }
@@ -172,7 +179,10 @@ mod tests {
     fn what_nobody_knows_and_what_goes_in_circles_is_text() {
         let mut types = Types::default();
         assert_eq!(types.kind(99_999), Kind::Text);
-        types.learn([facts(16_400, Some(16_401), None, b','), facts(16_401, Some(16_400), None, b',')]);
+        types.learn([
+            facts(16_400, Some(16_401), None, b','),
+            facts(16_401, Some(16_400), None, b','),
+        ]);
         assert_eq!(types.kind(16_400), Kind::Text);
         assert_eq!(types.unknown(16_400), None);
     }

@@ -28,6 +28,8 @@ pub mod value;
 /// (`changes_p20261101`), but no `changes_of_mind`.
 fn is_own_table(name: &str) -> bool {
     let is_date = |digits: &str| digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_digit());
-    matches!(name, "changes" | "changes_progress" | "changes_gaps" | "changes_version")
-        || name.strip_prefix("changes_p").is_some_and(is_date)
+    matches!(
+        name,
+        "changes" | "changes_progress" | "changes_gaps" | "changes_version"
+    ) || name.strip_prefix("changes_p").is_some_and(is_date)
 }

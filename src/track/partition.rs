@@ -19,27 +19,37 @@ impl Partition {
     /// The one that holds this time.
     #[must_use]
     pub fn of(time: Timestamp, by: PartitionBy) -> Self {
-        let (year, month, day) = time.date();
+        let (year, month, _) = time.date();
         match by {
-            PartitionBy::Month => Self {
-                from: (year, month, 1),
-                to: if month == 12 { (year + 1, 1, 1) } else { (year, month + 1, 1) },
-            },
+            PartitionBy::Month => Self::month(year, month),
             PartitionBy::Day => Self {
-                from: (year, month, day),
+                from: time.date(),
                 to: after_days(time, 1).date(),
             },
         }
     }
 
-    /// That of this time, and those that come next, so that nothing has to wait for them at midnight.
+    fn month(year: i64, month: u8) -> Self {
+        Self {
+            from: (year, month, 1),
+            to: if month == 12 {
+                (year + 1, 1, 1)
+            } else {
+                (year, month + 1, 1)
+            },
+        }
+    }
+
+    /// That of this time and the next one, so that nothing has to wait for it at midnight.
     #[must_use]
-    pub fn ahead(time: Timestamp, by: PartitionBy) -> Vec<Self> {
-        let days = match by {
-            PartitionBy::Month => [0, 31],
-            PartitionBy::Day => [0, 1],
+    pub fn ahead(time: Timestamp, by: PartitionBy) -> [Self; 2] {
+        let now = Self::of(time, by);
+        let (year, month, _) = now.to;
+        let next = match by {
+            PartitionBy::Month => Self::month(year, month),
+            PartitionBy::Day => Self::of(after_days(time, 1), by),
         };
-        days.into_iter().map(|days| Self::of(after_days(time, days), by)).collect()
+        [now, next]
     }
 
     /// Its name: `changes_p20261101`.

@@ -83,7 +83,9 @@ pub fn assemble<C: Catalog>(
     while let Some(received) = next(&mut input, &mut chunks) {
         for item in received.batch.items() {
             match item {
-                Item::Data { start, message } => assembler.message(start, message, received.at, &mut chunks)?,
+                Item::Data { start, message } => {
+                    assembler.message(start, message, received.at, &mut chunks)?
+                }
                 Item::Keepalive { end } => assembler.keepalive(end, &mut chunks),
             }
         }
@@ -284,7 +286,11 @@ mod tests {
         while let Some(event) = receiver.blocking_recv() {
             match event {
                 Event::Rows(rows) => {
-                    pieces.push((rows.bytes.len(), rows.count, rows.boundary.map(|boundary| boundary.end_lsn)));
+                    pieces.push((
+                        rows.bytes.len(),
+                        rows.count,
+                        rows.boundary.map(|boundary| boundary.end_lsn),
+                    ));
                 }
                 Event::Idle(lsn) => pieces.push((0, 0, Some(lsn))),
                 Event::FixUp { .. } => pieces.push((0, 0, None)),
@@ -320,8 +326,14 @@ mod tests {
             chunks.end(boundary(2));
         });
         assert_eq!(all.first(), Some(&(4, 1, Some(Lsn(1)))));
-        assert_eq!(all.last().map(|(_, count, lsn)| (*count, *lsn)), Some((1, Some(Lsn(2)))));
-        assert_eq!(all.iter().map(|(bytes, ..)| bytes).sum::<usize>(), 4 + CHUNK_BYTES * 2 + 1);
+        assert_eq!(
+            all.last().map(|(_, count, lsn)| (*count, *lsn)),
+            Some((1, Some(Lsn(2))))
+        );
+        assert_eq!(
+            all.iter().map(|(bytes, ..)| bytes).sum::<usize>(),
+            4 + CHUNK_BYTES * 2 + 1
+        );
         assert!(all.iter().all(|(bytes, ..)| *bytes <= CHUNK_BYTES));
     }
 

@@ -20,7 +20,8 @@ impl Stats {
     /// Rows up to a boundary are stored.
     pub fn stored(&self, rows: u64, boundary: Boundary) {
         self.changes.fetch_add(rows, Ordering::Relaxed);
-        self.committed_at.store(boundary.committed_at.0, Ordering::Relaxed);
+        self.committed_at
+            .store(boundary.committed_at.0, Ordering::Relaxed);
     }
 
     /// How far the source has sent, and how far it need not send again.
@@ -125,7 +126,9 @@ mod tests {
     #[test]
     fn a_line_says_how_fast_and_how_far() {
         let stats = Stats::default();
-        let nothing = stats.line(0, Duration::from_secs(1), None, Timestamp(0)).to_string();
+        let nothing = stats
+            .line(0, Duration::from_secs(1), None, Timestamp(0))
+            .to_string();
         assert_eq!(nothing, "0 changes, 0/s, lag 0 B and 0.0 s, last commit none yet");
         let boundary = Boundary {
             end_lsn: Lsn(1 << 20),
@@ -133,7 +136,12 @@ mod tests {
         };
         stats.stored(500, boundary);
         stats.moved(Lsn(2 << 20), Lsn(1 << 20));
-        let line = stats.line(0, Duration::from_secs(2), Some(Lsn(3 << 20)), Timestamp(61_500_000));
+        let line = stats.line(
+            0,
+            Duration::from_secs(2),
+            Some(Lsn(3 << 20)),
+            Timestamp(61_500_000),
+        );
         assert_eq!(
             line.to_string(),
             "500 changes, 250/s, lag 2.0 MiB and 1.5 s, last commit 2000-01-01 00:01:00"

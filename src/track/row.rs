@@ -6,9 +6,9 @@ use ring::digest;
 
 use super::copy::{self, NEXT_COLUMN, NULL, Put};
 use super::rules::{MASK, Rules, hexadecimal};
-use crate::config::Redaction;
 use super::table::{Column, Table};
 use super::value;
+use crate::config::Redaction;
 use crate::replication::Lsn;
 use crate::replication::pgoutput::{OldTuple, Value};
 
@@ -147,14 +147,18 @@ impl RowWriter {
         self.key.clear();
         self.old_key.clear();
         // A value that the new row leaves out is the old one's.
-        let is_known = match (new, old) {
-            (Some(new), old) => primary_key(&mut self.key, table, rules, &|place| match (new.get(place), old) {
-                (Some(Value::UnchangedToast), Some(old)) => old.get(place),
-                (value, _) => value,
-            }),
-            (None, Some(old)) => primary_key(&mut self.key, table, rules, &|place| old.get(place)),
-            (None, None) => false,
-        };
+        let is_known =
+            match (new, old) {
+                (Some(new), old) => primary_key(&mut self.key, table, rules, &|place| match (
+                    new.get(place),
+                    old,
+                ) {
+                    (Some(Value::UnchangedToast), Some(old)) => old.get(place),
+                    (value, _) => value,
+                }),
+                (None, Some(old)) => primary_key(&mut self.key, table, rules, &|place| old.get(place)),
+                (None, None) => false,
+            };
         out.put(if is_known { &self.key } else { NULL });
         out.put(NEXT_COLUMN);
         let was_known = match (new, change) {
@@ -173,7 +177,9 @@ impl RowWriter {
         match (full, change.old_row()) {
             (Some(old), _) => self.object(out, table, rules, &|place, _| old.get(place)),
             (None, Some(old)) if table.columns.iter().any(|column| column.is_key) => {
-                self.object(out, table, rules, &|place, column| old.get(place).filter(|_| column.is_key));
+                self.object(out, table, rules, &|place, column| {
+                    old.get(place).filter(|_| column.is_key)
+                });
             }
             (None, _) => out.put(NULL),
         }
@@ -235,21 +241,9 @@ impl RowWriter {
             out.put(said);
             separator = b",";
         }
-        let Notes {
-            left_out,
-            not_utf8,
-            too_long,
-            redacted,
-        } = &mut self.notes;
-        let lists: [(&[u8], &mut Vec<u8>, &[u8], &[u8]); 4] = [
-            (b"\"after\":", left_out, b"[", b"]"),
-            (b"\"not_utf8\":", not_utf8, b"[", b"]"),
-            (b"\"too_long\":", too_long, b"[", b"]"),
-            (b"\"redacted\":", redacted, b"{", b"}"),
-        ];
-        for (name, list, open, close) in lists {
+        for (open, list, close) in self.notes.lists() {
             if !list.is_empty() {
-                for part in [mem::replace(&mut separator, b","), name, open, list, close] {
+                for part in [mem::replace(&mut separator, b","), open, list, close] {
                     out.put(part);
                 }
                 list.clear();
@@ -260,7 +254,19 @@ impl RowWriter {
     }
 }
 
+/// What stands in front of a list, the list, and what stands behind it.
+type List<'a> = (&'static [u8], &'a mut Vec<u8>, &'static [u8]);
+
 impl Notes {
+    fn lists(&mut self) -> [List<'_>; 4] {
+        [
+            (b"\"after\":[", &mut self.left_out, b"]"),
+            (b"\"not_utf8\":[", &mut self.not_utf8, b"]"),
+            (b"\"too_long\":[", &mut self.too_long, b"]"),
+            (b"\"redacted\":{", &mut self.redacted, b"}"),
+        ]
+    }
+
     /// Where a value that is not there is noted.
     fn list_of(&mut self, value: &Value<'_>) -> Option<&mut Vec<u8>> {
         match value {
@@ -286,7 +292,9 @@ fn note(list: &mut Vec<u8>, name: &[u8]) {
 fn write_value(out: &mut impl Put, column: &Column, rules: &Rules, value: &Value<'_>) -> bool {
     match (value, column.redaction) {
         (Value::Null | Value::UnchangedToast | Value::TooLong, _) => out.put(b"null"),
-        (Value::Text(_) | Value::Binary(_), Some(Redaction::Mask | Redaction::Drop)) => copy::json_string(out, MASK),
+        (Value::Text(_) | Value::Binary(_), Some(Redaction::Mask | Redaction::Drop)) => {
+            copy::json_string(out, MASK)
+        }
         (Value::Text(bytes) | Value::Binary(bytes), Some(Redaction::Hash)) => {
             copy::json_string(out, &rules.hashed(bytes));
         }
@@ -301,14 +309,18 @@ fn said_of_old_row(table: &Table, change: &Change<'_>) -> Option<&'static [u8]> 
     match change {
         Change::Create(_) | Change::Truncate => None,
         Change::Update(..) | Change::Delete(_) if change.full_old_row().is_some() => None,
-        Change::Update(..) | Change::Delete(_) if table.columns.iter().any(|column| column.is_key) => Some(b"\"key\""),
+        Change::Update(..) | Change::Delete(_) if table.columns.iter().any(|column| column.is_key) => {
+            Some(b"\"key\"")
+        }
         Change::Update(..) | Change::Delete(_) => Some(b"\"nothing\""),
     }
 }
 
 fn said_of_redacted(place: usize, column: &Column, change: &Change<'_>) -> &'static [u8] {
-    let Change::Update(old, new) = change else {
-        return b"\"present\"";
+    let (old, new) = match change {
+        Change::Update(old, new) => (old, new),
+        Change::Delete(OldTuple::Key(_)) if !column.is_key => return b"\"unknown\"",
+        Change::Create(_) | Change::Delete(_) | Change::Truncate => return b"\"present\"",
     };
     let old_value = match old {
         Some(OldTuple::Full(old)) => old.get(place),

@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use super::error::{Remedy, TrackError};
 use super::report::Stats;
 use super::rules::Rules;
-use super::session::{Endpoints, Ended, Session, Shared};
+use super::session::{Ended, Endpoints, Session, Shared};
 use crate::config::Config;
 use crate::replication::Timestamp;
 
@@ -82,7 +82,10 @@ async fn sessions(
         if began.elapsed() >= GOOD_SESSION {
             backoff = MIN_BACKOFF;
         }
-        tracing::warn!(retry_in_ms = u64::try_from(backoff.as_millis()).unwrap_or(u64::MAX), "{error}");
+        tracing::warn!(
+            retry_in_ms = u64::try_from(backoff.as_millis()).unwrap_or(u64::MAX),
+            "{error}"
+        );
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return Ok(()),

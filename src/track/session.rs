@@ -82,8 +82,14 @@ impl Endpoints {
             user_timeout: None,
         };
         let upstream = |url| {
-            let tls = UpstreamTls::build(url, home).map_err(|error| TrackError::Configuration(error.to_string()))?;
-            Ok::<_, TrackError>(Upstream::new(url, tls, keepalive, config.upstream.connect_timeout))
+            let tls = UpstreamTls::build(url, home)
+                .map_err(|error| TrackError::Configuration(error.to_string()))?;
+            Ok::<_, TrackError>(Upstream::new(
+                url,
+                tls,
+                keepalive,
+                config.upstream.connect_timeout,
+            ))
         };
         Ok(Self {
             source: upstream(&config.upstream.url)?,
@@ -167,7 +173,9 @@ impl Session {
         let source = endpoints.source(config).await?;
         let facts = source::ask(&source, &track.publication, &track.slot).await?;
         let client = endpoints.destination(config).await?;
-        let own_schema = is_same_database(&source, &client).await?.then(|| track.schema.clone());
+        let own_schema = is_same_database(&source, &client)
+            .await?
+            .then(|| track.schema.clone());
         let setup = setup::plan(&facts, track, &shared.rules, own_schema.as_deref());
         let unmet: Vec<String> = setup.unmet().map(ToString::to_string).collect();
         if !unmet.is_empty() {
@@ -200,11 +208,18 @@ impl Session {
         let forked_at = match &progress {
             Some(progress) if progress.timeline != self.system.timeline => {
                 let history = self.replication.timeline_history(self.system.timeline).await;
-                history.ok().and_then(|history| fork_of(&history, progress.timeline))
+                history
+                    .ok()
+                    .and_then(|history| fork_of(&history, progress.timeline))
             }
             Some(_) | None => None,
         };
-        let judged = judge(progress.as_ref(), self.facts.slot.as_ref(), self.system, forked_at);
+        let judged = judge(
+            progress.as_ref(),
+            self.facts.slot.as_ref(),
+            self.system,
+            forked_at,
+        );
         let judged = match judged {
             // The decoder looks for the publication where it reads: one made now is not there yet.
             Ok(Start::Resume(stored)) if self.facts.publication.is_none() => Err(Gap {
@@ -215,9 +230,15 @@ impl Session {
             judged => judged,
         };
         match judged {
-            Ok(start) => self.begin(start, progress.map(|progress| progress.timeline)).await,
+            Ok(start) => {
+                self.begin(start, progress.map(|progress| progress.timeline))
+                    .await
+            }
             Err(gap) => {
-                if shared.accept_gap.swap(false, std::sync::atomic::Ordering::Relaxed) {
+                if shared
+                    .accept_gap
+                    .swap(false, std::sync::atomic::Ordering::Relaxed)
+                {
                     self.go_on_behind(gap, shared).await
                 } else {
                     Err(TrackError::Gap(gap))
@@ -233,10 +254,15 @@ impl Session {
                 for table in &self.setup.added {
                     let table = (&*table.schema, &*table.name);
                     let until = source::log_end(&self.source).await?;
-                    self.destination.write_gap(Some(table), Some(lsn), Some(until), ADDED_LATER).await?;
+                    self.destination
+                        .write_gap(Some(table), Some(lsn), Some(until), ADDED_LATER)
+                        .await?;
                 }
                 if timeline.is_some_and(|timeline| timeline != self.system.timeline) {
-                    tracing::warn!(timeline = self.system.timeline, "the source has been promoted; nothing is missing");
+                    tracing::warn!(
+                        timeline = self.system.timeline,
+                        "the source has been promoted; nothing is missing"
+                    );
                     self.destination.remember(self.system, Some(lsn)).await?;
                 }
                 (lsn, "goes on where it was")
@@ -316,7 +342,10 @@ impl Session {
             ("publication_names", &*setup::quoted(&track.publication)),
             ("messages", "true"),
         ];
-        let stream = self.replication.start(&track.slot, self.start, &options).await?;
+        let stream = self
+            .replication
+            .start(&track.slot, self.start, &options, message_budget(track))
+            .await?;
         let stored = watch::Sender::new(self.start);
         let watched = stored.subscribe();
         let catalog = SourceCatalog::new(endpoints.source(&shared.config).await?, Handle::current());
@@ -351,7 +380,6 @@ impl Session {
             stream,
             batches: Some(batches),
             budget: Arc::new(Semaphore::new(message_budget(track) / PERMIT_BYTES)),
-            max_message: message_budget(track),
             permit: None,
             stored: watched,
             stats: Arc::clone(&shared.stats),
@@ -379,7 +407,9 @@ impl Session {
 fn status_interval(track: &Track, facts: &SourceFacts) -> Duration {
     match facts.sender_timeout_ms {
         0 => track.status_interval,
-        timeout => track.status_interval.min(Duration::from_millis(timeout / 3).max(Duration::from_millis(50))),
+        timeout => track
+            .status_interval
+            .min(Duration::from_millis(timeout / 3).max(Duration::from_millis(50))),
     }
 }
 
@@ -401,7 +431,6 @@ struct Pump {
     /// `None`: no more are taken.
     batches: Option<mpsc::UnboundedSender<Received>>,
     budget: Arc<Semaphore>,
-    max_message: usize,
     permit: Option<OwnedSemaphorePermit>,
     stored: watch::Receiver<Lsn>,
     stats: Arc<Stats>,
@@ -458,7 +487,9 @@ impl Pump {
                 Step::AssemblerEnded(Ok(Ok(()))) => is_assembling = false,
                 Step::AssemblerEnded(Ok(Err(error))) => return Err(error.into()),
                 Step::AssemblerEnded(Err(_)) => {
-                    return Err(TrackError::System("the assembler's thread has ended unexpectedly".into()));
+                    return Err(TrackError::System(
+                        "the assembler's thread has ended unexpectedly".into(),
+                    ));
                 }
                 Step::StoreEnded(ended) => {
                     ended.map_err(|error| TrackError::System(error.to_string()))??;
@@ -480,12 +511,6 @@ impl Pump {
     /// How many permits are missing to read on.
     fn missing_permits(&self) -> Result<u32, TrackError> {
         let wanted = self.stream.under_way()?.max(READ_BYTES);
-        if wanted > self.max_message {
-            return Err(TrackError::TooLarge {
-                bytes: wanted,
-                limit: self.max_message,
-            });
-        }
         let held = self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let missing = wanted.div_ceil(PERMIT_BYTES).saturating_sub(held);
         Ok(u32::try_from(missing).unwrap_or(u32::MAX))
@@ -554,14 +579,19 @@ impl Tables<'_> {
         };
         if let Err(error) = self.client.batch_execute(&statement).await {
             // It may have been dropped, or given away, since it was looked at.
-            tracing::warn!(reason = client::reason(&error), "cannot add new tables to the publication");
+            tracing::warn!(
+                reason = client::reason(&error),
+                "cannot add new tables to the publication"
+            );
             return Ok(());
         }
         let until = source::log_end(&self.client).await?;
         for table in new {
             tracing::info!(table = table.quoted, "new, and followed from now on");
             let table = (&*table.schema, &*table.name);
-            self.destination.write_gap(Some(table), Some(stored), Some(until), ADDED_LATER).await?;
+            self.destination
+                .write_gap(Some(table), Some(stored), Some(until), ADDED_LATER)
+                .await?;
         }
         Ok(())
     }

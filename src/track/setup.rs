@@ -117,8 +117,11 @@ fn preflight(facts: &SourceFacts, track: &Track) -> Vec<Finding> {
     let mut findings = vec![server::version(&facts.server), server::wal_level(&facts.server)];
     if *in_recovery {
         findings.push(
-            Finding::mend("standby", "this server is a standby, where no publication can be made")
-                .by("give the URL of the primary as --source"),
+            Finding::mend(
+                "standby",
+                "this server is a standby, where no publication can be made",
+            )
+            .by("give the URL of the primary as --source"),
         );
     }
     findings.push(if facts.may_replicate {
@@ -130,16 +133,28 @@ fn preflight(facts: &SourceFacts, track: &Track) -> Vec<Finding> {
     });
     if facts.slot.is_none() && facts.slots_used >= facts.slots_max {
         findings.push(
-            Finding::mend("slots", format!("all {} replication slots are in use", facts.slots_max))
-                .by("SELECT slot_name, active FROM pg_replication_slots;  -- is one of them needed by nobody?")
-                .by(format!("ALTER SYSTEM SET max_replication_slots = {};  -- then restart", facts.slots_max + 4)),
+            Finding::mend(
+                "slots",
+                format!("all {} replication slots are in use", facts.slots_max),
+            )
+            .by("SELECT slot_name, active FROM pg_replication_slots;  -- is one of them needed by nobody?")
+            .by(format!(
+                "ALTER SYSTEM SET max_replication_slots = {};  -- then restart",
+                facts.slots_max + 4
+            )),
         );
     }
     let is_running = facts.slot.as_ref().is_some_and(|slot| slot.active_pid.is_some());
     if facts.senders_used >= facts.senders_max && !is_running {
         findings.push(
-            Finding::mend("senders", format!("all {} replication connections are in use", facts.senders_max))
-                .by(format!("ALTER SYSTEM SET max_wal_senders = {};  -- then restart", facts.senders_max + 4)),
+            Finding::mend(
+                "senders",
+                format!("all {} replication connections are in use", facts.senders_max),
+            )
+            .by(format!(
+                "ALTER SYSTEM SET max_wal_senders = {};  -- then restart",
+                facts.senders_max + 4
+            )),
         );
     }
     if let Some(slot) = &facts.slot
@@ -161,8 +176,13 @@ fn preflight(facts: &SourceFacts, track: &Track) -> Vec<Finding> {
 
 /// What the rules want, without what the tracker writes itself.
 #[must_use]
-pub fn wanted_tables<'a>(tables: &'a [TopTable], rules: &Rules, own_schema: Option<&str>) -> Vec<&'a TopTable> {
-    let is_own = |table: &TopTable| own_schema == Some(table.schema.as_str()) && super::is_own_table(&table.name);
+pub fn wanted_tables<'a>(
+    tables: &'a [TopTable],
+    rules: &Rules,
+    own_schema: Option<&str>,
+) -> Vec<&'a TopTable> {
+    let is_own =
+        |table: &TopTable| own_schema == Some(table.schema.as_str()) && super::is_own_table(&table.name);
     tables
         .iter()
         .filter(|table| rules.wants(&table.schema, &table.name, None) && !is_own(table))
@@ -170,7 +190,12 @@ pub fn wanted_tables<'a>(tables: &'a [TopTable], rules: &Rules, own_schema: Opti
 }
 
 /// A publication is altered where it lacks something, and never dropped.
-fn existing(publication: &PublicationFacts, facts: &SourceFacts, track: &Track, publishable: &[&TopTable]) -> Setup {
+fn existing(
+    publication: &PublicationFacts,
+    facts: &SourceFacts,
+    track: &Track,
+    publishable: &[&TopTable],
+) -> Setup {
     let name = quoted(&track.publication);
     let mut setup = Setup {
         lists_tables: !publication.has_all_tables,
@@ -182,9 +207,12 @@ fn existing(publication: &PublicationFacts, facts: &SourceFacts, track: &Track, 
         (true, _) => {}
         (false, true) => setup.statements.push(alteration),
         (false, false) => setup.findings.push(
-            Finding::mend("publication", format!("{name} is not published as it should be, and is somebody else's"))
-                .by("-- as its owner:")
-                .by(alteration),
+            Finding::mend(
+                "publication",
+                format!("{name} is not published as it should be, and is somebody else's"),
+            )
+            .by("-- as its owner:")
+            .by(alteration),
         ),
     }
     if publication.has_all_tables {
@@ -197,7 +225,10 @@ fn existing(publication: &PublicationFacts, facts: &SourceFacts, track: &Track, 
     setup.statements.extend(add_tables(track, &ours));
     setup.added = ours.into_iter().cloned().collect();
     if let Some(statement) = add_tables(track, &theirs) {
-        let what = format!("these tables are not in {name}, and so not followed: {}", shown(&theirs));
+        let what = format!(
+            "these tables are not in {name}, and so not followed: {}",
+            shown(&theirs)
+        );
         setup.findings.push(
             Finding::note("publication", what)
                 .by("-- as the owner of both, or a superuser:")
@@ -240,12 +271,22 @@ fn new(
     let may_not_create = (!facts.may_create).then(|| {
         Finding::mend("publication", format!("{user} may not make one"))
             .by("-- as a superuser or the owner of the database:")
-            .by(format!("GRANT CREATE ON DATABASE {} TO {user};", quoted(database)))
+            .by(format!(
+                "GRANT CREATE ON DATABASE {} TO {user};",
+                quoted(database)
+            ))
     });
-    let foreign: Vec<&TopTable> = publishable.iter().copied().filter(|table| !table.is_ours).collect();
+    let foreign: Vec<&TopTable> = publishable
+        .iter()
+        .copied()
+        .filter(|table| !table.is_ours)
+        .collect();
     // To publish a table one has to own it.
     let may_not_publish = (!all && !facts.is_superuser && !foreign.is_empty()).then(|| {
-        let what = format!("{user} does not own all tables, and so may not publish {}", shown(&foreign));
+        let what = format!(
+            "{user} does not own all tables, and so may not publish {}",
+            shown(&foreign)
+        );
         Finding::mend("publication", what)
             .by("-- as a superuser:")
             .by(&*statement)
@@ -271,7 +312,11 @@ fn options(facts: &SourceFacts, track: &Track) -> String {
 }
 
 fn list(tables: &[&TopTable]) -> String {
-    tables.iter().map(|table| table.quoted.as_str()).collect::<Vec<_>>().join(", ")
+    tables
+        .iter()
+        .map(|table| table.quoted.as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn without_identity(tables: &[&TopTable], lists_tables: bool) -> Option<Finding> {
@@ -280,7 +325,10 @@ fn without_identity(tables: &[&TopTable], lists_tables: bool) -> Option<Finding>
     } else {
         "fails in its UPDATEs and DELETEs, because the publication has all tables"
     };
-    let what = format!("without a replica identity a table {consequence}: {}", shown(tables));
+    let what = format!(
+        "without a replica identity a table {consequence}: {}",
+        shown(tables)
+    );
     (!tables.is_empty()).then(|| {
         let finding = Finding::note("replica identity", what);
         tables.iter().take(TABLES_SHOWN).fold(finding, |finding, table| {
@@ -301,8 +349,14 @@ fn shown(tables: &[&TopTable]) -> String {
 /// ask for that on the primary, where we are.
 #[must_use]
 pub fn create_slot(version_num: u32, slot: &str) -> String {
-    let failover = if version_num >= 170_000 { ", failover => true" } else { "" };
-    format!("SELECT lsn::text FROM pg_catalog.pg_create_logical_replication_slot('{slot}', 'pgoutput'{failover});")
+    let failover = if version_num >= 170_000 {
+        ", failover => true"
+    } else {
+        ""
+    };
+    format!(
+        "SELECT lsn::text FROM pg_catalog.pg_create_logical_replication_slot('{slot}', 'pgoutput'{failover});"
+    )
 }
 
 /// What `bemi track --teardown` runs.
@@ -402,9 +456,15 @@ mod tests {
             ..facts()
         };
         let setup = planned(&facts(), &chosen);
-        assert!(setup.statements[0].contains("FOR TABLE public.todo WITH"), "{setup:?}");
+        assert!(
+            setup.statements[0].contains("FOR TABLE public.todo WITH"),
+            "{setup:?}"
+        );
         let setup = planned(&no_superuser, &Track::default());
-        assert!(setup.statements[0].contains("FOR TABLE public.todo, public.users WITH"), "{setup:?}");
+        assert!(
+            setup.statements[0].contains("FOR TABLE public.todo, public.users WITH"),
+            "{setup:?}"
+        );
         assert!(setup.lists_tables && mends(&setup).is_empty());
     }
 
@@ -413,7 +473,10 @@ mod tests {
         let mut facts = facts();
         facts.tables[2].has_identity = false;
         let setup = planned(&facts, &Track::default());
-        assert!(setup.statements[0].contains("FOR TABLE public.todo WITH"), "{setup:?}");
+        assert!(
+            setup.statements[0].contains("FOR TABLE public.todo WITH"),
+            "{setup:?}"
+        );
         let note = setup.notes().next().unwrap();
         assert_eq!(note.remedy, ["ALTER TABLE public.users REPLICA IDENTITY FULL;"]);
     }
@@ -426,7 +489,10 @@ mod tests {
         let setup = planned(&facts, &Track::default());
         assert_eq!(mends(&setup), ["publication"]);
         let remedy = &setup.unmet().next().unwrap().remedy;
-        assert!(remedy[0].contains("superuser") && remedy[1].starts_with("CREATE PUBLICATION"), "{remedy:?}");
+        assert!(
+            remedy[0].contains("superuser") && remedy[1].starts_with("CREATE PUBLICATION"),
+            "{remedy:?}"
+        );
     }
 
     #[test]
@@ -440,9 +506,14 @@ mod tests {
         };
         let mut facts = facts();
         facts.publication = Some(publication.clone());
-        let Setup { statements, added, .. } = planned(&facts, &Track::default());
+        let Setup {
+            statements, added, ..
+        } = planned(&facts, &Track::default());
         assert_eq!(added, [table("todo")]);
-        assert!(statements[0].starts_with("ALTER PUBLICATION \"bemi\" SET (publish"), "{statements:?}");
+        assert!(
+            statements[0].starts_with("ALTER PUBLICATION \"bemi\" SET (publish"),
+            "{statements:?}"
+        );
         assert_eq!(statements[1], "ALTER PUBLICATION \"bemi\" ADD TABLE public.todo;");
 
         facts.publication = Some(PublicationFacts {
@@ -451,7 +522,10 @@ mod tests {
             ..publication
         });
         assert_eq!(planned(&facts, &Track::default()).statements, [""; 0]);
-        assert_eq!(teardown(&facts, &Track::default()), ["DROP PUBLICATION \"bemi\";"]);
+        assert_eq!(
+            teardown(&facts, &Track::default()),
+            ["DROP PUBLICATION \"bemi\";"]
+        );
     }
 
     #[test]

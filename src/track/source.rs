@@ -159,7 +159,9 @@ pub async fn ask(client: &Client, publication: &str, slot_name: &str) -> Result<
         slots_max: rights.try_get(4)?,
         senders_used: rights.try_get(5)?,
         senders_max: rights.try_get(6)?,
-        sender_timeout_ms: sender_timeout.and_then(|millis| u64::try_from(millis).ok()).unwrap_or(0),
+        sender_timeout_ms: sender_timeout
+            .and_then(|millis| u64::try_from(millis).ok())
+            .unwrap_or(0),
         publication: publication.as_ref().map(publication_facts).transpose()?,
         tables: top_tables(client).await?,
         server,
@@ -210,7 +212,9 @@ pub async fn published(client: &Client, publication: &str) -> Result<Vec<String>
 /// # Errors
 /// When the connection breaks.
 pub async fn log_end(client: &Client) -> Result<Lsn, QueryError> {
-    let row = client.query_one("SELECT pg_catalog.pg_current_wal_lsn()::text", &[]).await?;
+    let row = client
+        .query_one("SELECT pg_catalog.pg_current_wal_lsn()::text", &[])
+        .await?;
     let lsn: String = row.try_get(0)?;
     lsn.parse().map_err(|_| QueryError::Answer("the end of the log"))
 }
@@ -242,5 +246,6 @@ pub async fn slot(client: &Client, name: &str, version_num: u32) -> Result<Optio
 pub async fn create_slot(client: &Client, statement: &str) -> Result<Lsn, QueryError> {
     let row = client.query_one(statement, &[]).await?;
     let lsn: String = row.try_get(0)?;
-    lsn.parse().map_err(|_| QueryError::Answer("the new slot's position"))
+    lsn.parse()
+        .map_err(|_| QueryError::Answer("the new slot's position"))
 }

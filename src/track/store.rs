@@ -118,7 +118,10 @@ impl Store {
                     last,
                     committed_at,
                     context,
-                })) => self.fix_up(open.as_mut(), (first, last), committed_at, context).await?,
+                })) => {
+                    self.fix_up(open.as_mut(), (first, last), committed_at, context)
+                        .await?
+                }
                 Ok(Some(Event::Idle(lsn))) => self.idle.lsn = self.idle.lsn.max(lsn),
                 // A deadline has come.
                 Err(_elapsed) => {}
@@ -141,7 +144,9 @@ impl Store {
     /// When something has to be done without any event.
     fn deadline(&self, open: Option<&Open>) -> Option<Instant> {
         match open {
-            Some(transaction) if transaction.boundary.is_some() => Some(transaction.since + self.flush_interval),
+            Some(transaction) if transaction.boundary.is_some() => {
+                Some(transaction.since + self.flush_interval)
+            }
             // In the middle of a transaction of the source.
             Some(_) => None,
             None => Some(self.idle.due.max(Instant::now() + Duration::from_millis(10))),
@@ -173,7 +178,12 @@ impl Store {
             Some(copy) => copy,
             none => {
                 let statement = format!("COPY {}.changes ({COLUMNS}) FROM STDIN", self.destination.schema);
-                let copy = self.destination.client.copy_in(&statement).await.map_err(failed(WHAT))?;
+                let copy = self
+                    .destination
+                    .client
+                    .copy_in(&statement)
+                    .await
+                    .map_err(failed(WHAT))?;
                 none.insert(Box::pin(copy))
             }
         };
@@ -217,7 +227,8 @@ impl Store {
               WHERE id BETWEEN $2::text::uuid AND $3::text::uuid AND committed_at = $4::text::timestamptz",
             self.destination.schema
         );
-        let [first, last] = [first, last].map(|id| String::from_utf8(hyphenated(id).to_vec()).unwrap_or_default());
+        let [first, last] =
+            [first, last].map(|id| String::from_utf8(hyphenated(id).to_vec()).unwrap_or_default());
         let context = String::from_utf8(context).unwrap_or_default();
         self.destination
             .client
@@ -267,7 +278,10 @@ impl Store {
     async fn look_at_partitions(&mut self) -> Result<(), DestinationError> {
         if Instant::now() >= self.next_look_at_partitions {
             self.next_look_at_partitions = Instant::now() + PARTITIONS_INTERVAL;
-            let dropped = self.destination.keep_partitions(Timestamp::of(SystemTime::now())).await?;
+            let dropped = self
+                .destination
+                .keep_partitions(Timestamp::of(SystemTime::now()))
+                .await?;
             for partition in dropped {
                 self.partition = None;
                 tracing::info!(partition, "dropped: its changes are older than the retention");
@@ -287,7 +301,10 @@ impl Store {
 
 async fn end_copy(open: &mut Open) -> Result<(), DestinationError> {
     if let Some(mut copy) = open.copy.take() {
-        copy.as_mut().finish().await.map_err(failed("cannot store changes"))?;
+        copy.as_mut()
+            .finish()
+            .await
+            .map_err(failed("cannot store changes"))?;
     }
     Ok(())
 }

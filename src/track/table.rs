@@ -55,7 +55,11 @@ impl Table {
     #[must_use]
     pub fn new(relation: &Relation<'_>, facts: Option<&TableFacts>, types: &Types, rules: &Rules) -> Self {
         // The stream leaves this one schema out (`logicalrep_write_namespace`, proto.c).
-        let schema = if relation.schema.is_empty() { b"pg_catalog" } else { relation.schema };
+        let schema = if relation.schema.is_empty() {
+            b"pg_catalog"
+        } else {
+            relation.schema
+        };
         let (schema_name, name) = (name_of(schema), name_of(relation.name));
         let root = facts.and_then(|facts| facts.root.as_ref());
         let root = root.map(|(schema, name)| (schema.as_str(), name.as_str()));
@@ -96,7 +100,11 @@ fn places(relation: &Relation<'_>, primary_key: Option<&[Vec<u8>]>) -> Vec<usize
             .collect::<Option<_>>()
             .unwrap_or_default(),
         None if relation.replica_identity == ReplicaIdentity::Default => {
-            let keys = relation.columns.iter().enumerate().filter(|(_, column)| column.is_key);
+            let keys = relation
+                .columns
+                .iter()
+                .enumerate()
+                .filter(|(_, column)| column.is_key);
             keys.map(|(place, _)| place).collect()
         }
         None => Vec::new(),
@@ -133,7 +141,11 @@ mod tests {
             schema: b"public",
             name: b"todo",
             replica_identity: identity,
-            columns: vec![column("id", true, 23), column("a\tb", true, 25), column("c", false, 25)],
+            columns: vec![
+                column("id", true, 23),
+                column("a\tb", true, 25),
+                column("c", false, 25),
+            ],
         }
     }
 
@@ -151,9 +163,16 @@ mod tests {
 
     #[test]
     fn the_primary_key_is_the_catalogs_in_its_order() {
-        assert_eq!(table(ReplicaIdentity::Full, Some(&["a\tb", "id"])).primary_key, [1, 0]);
+        assert_eq!(
+            table(ReplicaIdentity::Full, Some(&["a\tb", "id"])).primary_key,
+            [1, 0]
+        );
         assert!(table(ReplicaIdentity::Full, Some(&[])).primary_key.is_empty());
-        assert!(table(ReplicaIdentity::Full, Some(&["id", "not sent"])).primary_key.is_empty());
+        assert!(
+            table(ReplicaIdentity::Full, Some(&["id", "not sent"]))
+                .primary_key
+                .is_empty()
+        );
     }
 
     #[test]
@@ -167,7 +186,10 @@ mod tests {
     fn names_and_kinds_are_ready_to_be_written() {
         let table = table(ReplicaIdentity::Full, None);
         assert_eq!(table.columns[1].name, br#""a\\tb""#);
-        assert_eq!((&table.columns[0].kind, &table.columns[1].kind), (&Kind::Number, &Kind::Text));
+        assert_eq!(
+            (&table.columns[0].kind, &table.columns[1].kind),
+            (&Kind::Number, &Kind::Text)
+        );
         assert!(table.ignores_some && table.columns[2].is_ignored && !table.columns[0].is_ignored);
     }
 }

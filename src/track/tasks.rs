@@ -39,7 +39,11 @@ pub async fn setup_script(config: &Config, home: Option<&Path>) -> Result<String
         script.push_str(&setup::create_slot(facts.server.version_num, &track.slot));
         script.push('\n');
     }
-    let destination = if is_same { &config.upstream.url } else { &track.destination };
+    let destination = if is_same {
+        &config.upstream.url
+    } else {
+        &track.destination
+    };
     script.push_str(&format!("\n-- On the destination: {destination}\n"));
     if let Some(user) = &destination.user {
         let (schema, user) = (setup::quoted(&track.schema), setup::quoted(user));
@@ -64,7 +68,11 @@ pub async fn teardown_statements(config: &Config, home: Option<&Path>) -> Result
 ///
 /// # Errors
 /// When one of them is refused.
-pub async fn run_statements(config: &Config, home: Option<&Path>, statements: &[String]) -> Result<(), TrackError> {
+pub async fn run_statements(
+    config: &Config,
+    home: Option<&Path>,
+    statements: &[String],
+) -> Result<(), TrackError> {
     let client = Endpoints::new(config, home)?.source(config).await?;
     for statement in statements {
         client

@@ -103,7 +103,14 @@ mod tests {
 
     #[test]
     fn numbers_keep_every_digit() {
-        for text in ["9223372036854775807", "-1.10", "1e+20", "0", "5e-324", "123456789012345678901234567890.000"] {
+        for text in [
+            "9223372036854775807",
+            "-1.10",
+            "1e+20",
+            "0",
+            "5e-324",
+            "123456789012345678901234567890.000",
+        ] {
             assert_eq!(json(&Kind::Number, text), text);
         }
     }
@@ -117,11 +124,23 @@ mod tests {
 
     #[test]
     fn times_are_iso_8601() {
-        assert_eq!(json(&Kind::Timestamp, "2026-11-24 10:00:00.5"), "\"2026-11-24T10:00:00.5\"");
-        assert_eq!(json(&Kind::TimestampTz, "2026-11-24 10:00:00+00"), "\"2026-11-24T10:00:00+00:00\"");
-        assert_eq!(json(&Kind::TimestampTz, "1883-11-18 10:00:00+00:53:28"), "\"1883-11-18T10:00:00+00:53:28\"");
+        assert_eq!(
+            json(&Kind::Timestamp, "2026-11-24 10:00:00.5"),
+            "\"2026-11-24T10:00:00.5\""
+        );
+        assert_eq!(
+            json(&Kind::TimestampTz, "2026-11-24 10:00:00+00"),
+            "\"2026-11-24T10:00:00+00:00\""
+        );
+        assert_eq!(
+            json(&Kind::TimestampTz, "1883-11-18 10:00:00+00:53:28"),
+            "\"1883-11-18T10:00:00+00:53:28\""
+        );
         assert_eq!(json(&Kind::TimestampTz, "infinity"), "\"infinity\"");
-        assert_eq!(json(&Kind::Timestamp, "0044-03-15 12:00:00 BC"), "\"0044-03-15 12:00:00 BC\"");
+        assert_eq!(
+            json(&Kind::Timestamp, "0044-03-15 12:00:00 BC"),
+            "\"0044-03-15 12:00:00 BC\""
+        );
     }
 
     #[test]
@@ -133,7 +152,10 @@ mod tests {
     #[test]
     fn arrays_are_arrays() {
         assert_eq!(json(&array_of(Kind::Number), "{1,NULL,-2}"), "[1,null,-2]");
-        assert_eq!(json(&array_of(Kind::Text), r#"{a,"b \"c\"",{d}}"#), r#"["a","b \"c\"",["d"]]"#);
+        assert_eq!(
+            json(&array_of(Kind::Text), r#"{a,"b \"c\"",{d}}"#),
+            r#"["a","b \"c\"",["d"]]"#
+        );
         assert_eq!(json(&array_of(Kind::Json), r#"{"{\"a\": 1}"}"#), r#"[{"a": 1}]"#);
         assert_eq!(json(&array_of(Kind::Boolean), "{t,f}"), "[true,false]");
         assert_eq!(json(&array_of(Kind::Number), "[0:1]={1,2}"), "\"[0:1]={1,2}\"");

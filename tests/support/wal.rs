@@ -319,6 +319,7 @@ impl Log {
                 Value::Null => Some((name.clone(), None)),
                 Value::Text(bytes) => Some((name.clone(), Some(text(bytes)))),
                 Value::UnchangedToast => None,
+                Value::TooLong => panic!("no message was shortened"),
                 Value::Binary(_) => panic!("binary values were not asked for"),
                 Value::TooLong => panic!("nothing is left out here"),
             });

@@ -37,9 +37,13 @@ COMMENT ON COLUMN @schema@.changes.transaction_id IS 'The source''s transaction 
 COMMENT ON COLUMN @schema@.changes.position IS 'Of the change in the source''s write-ahead log, in bytes.';
 
 CREATE INDEX changes_committed_at_idx ON @schema@.changes (committed_at);
-CREATE INDEX changes_record_idx ON @schema@.changes ("table", primary_key, committed_at);
-CREATE INDEX changes_moved_record_idx ON @schema@.changes ("table", previous_primary_key, committed_at)
+-- `id` makes the order within one transaction the index's own: the last change of a record is one step, however many it has.
+CREATE INDEX changes_record_idx ON @schema@.changes ("table", primary_key, committed_at, id);
+CREATE INDEX changes_moved_record_idx ON @schema@.changes ("table", previous_primary_key, committed_at, id)
     WHERE previous_primary_key IS NOT NULL;
+-- What was deleted, and whether a TRUNCATE took it.
+CREATE INDEX changes_removed_idx ON @schema@.changes ("table", operation, committed_at, id)
+    WHERE operation IN ('DELETE', 'TRUNCATE');
 CREATE INDEX changes_context_idx ON @schema@.changes USING gin (context jsonb_path_ops);
 CREATE INDEX changes_before_idx ON @schema@.changes USING gin (before jsonb_path_ops);
 CREATE INDEX changes_after_idx ON @schema@.changes USING gin (after jsonb_path_ops);
