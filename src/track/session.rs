@@ -503,7 +503,11 @@ impl Pump {
                     read?;
                     self.pass_on().await?;
                 }
-                Step::LookForTables => tables.look(*self.stored.borrow()).await?,
+                Step::LookForTables => {
+                    // A borrow that lived on while the look waits would lock the store out, and with it this only thread.
+                    let stored = *self.stored.borrow();
+                    tables.look(stored).await?;
+                }
             }
         }
     }
