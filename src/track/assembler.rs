@@ -9,6 +9,11 @@
 //! with the ids of the rows that it belongs to ([`Outlet::fix_up`]), and whoever stores them makes up for it in
 //! the same transaction.
 //!
+//! **Subtransactions.** The server sorts a transaction's messages and changes by position, but gives a message the position
+//! *behind* it (`logicalmsg_decode`, decode.c), which is also that of a change right after it. Where one of the two is in
+//! a subtransaction (a savepoint, an exception block), that change may come first. A message at the very position of the
+//! last change therefore stands before it in the log, and the change is told anew as above.
+//!
 //! *Rejected:* collecting a transaction in memory or in a file until its commit. The server has done so already.
 
 use std::collections::HashMap;
@@ -135,8 +140,18 @@ struct Transaction {
     /// The number of the next change.
     ordinal: u32,
     context: Context,
+    /// The rows that were written last, if they have their context.
+    latest: Option<Latest>,
     /// Whether it has written anything.
     has_rows: bool,
+}
+
+/// Rows of one position: those of one INSERT of several rows share it.
+#[derive(Clone, Copy, Debug)]
+struct Latest {
+    lsn: Lsn,
+    first: u128,
+    last: u128,
 }
 
 /// What is known of the context of the next row.
@@ -265,6 +280,7 @@ impl<C: Catalog> Assembler<C> {
             },
             ordinal: 0,
             context: Context::Awaited,
+            latest: None,
             has_rows: false,
         });
     }
@@ -300,7 +316,11 @@ impl<C: Catalog> Assembler<C> {
             Context::Overdue { first, last } => {
                 out.fix_up(first, last, transaction.begin.committed_at, &context)
             }
-            Context::Known(_) => {}
+            Context::Known(_) => {
+                if let Some(latest) = transaction.latest.filter(|latest| latest.lsn == message.lsn) {
+                    out.fix_up(latest.first, latest.last, transaction.begin.committed_at, &context);
+                }
+            }
         }
         transaction.context = Context::Known(context);
     }
@@ -380,7 +400,12 @@ impl<C: Catalog> Assembler<C> {
         }
         writer.write(out, table, rules, stamp, place, change);
         match &mut transaction.context {
-            Context::Known(context) => out.put(&context.copied),
+            Context::Known(context) => {
+                let first = transaction.latest.filter(|latest| latest.lsn == lsn);
+                let first = first.map_or(id, |latest| latest.first);
+                transaction.latest = Some(Latest { lsn, first, last: id });
+                out.put(&context.copied);
+            }
             Context::Overdue { last, .. } => {
                 *last = id;
                 out.put(b"{}");
