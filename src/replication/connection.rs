@@ -169,6 +169,7 @@ impl ReplicationConnection {
         let packet = startup_packet(PROTOCOL_VERSION, parameters);
         self.send(&packet).await?;
         let mut auth = self.authentication(url, user)?;
+        let mut is_any_bytes = false;
         loop {
             let (tag, body) = self.frame().await?;
             match tag {
@@ -182,14 +183,18 @@ impl ReplicationConnection {
                         self.send(&answer).await?;
                     }
                 }
-                tag::READY_FOR_QUERY => return Ok(()),
-                tag::PARAMETER_STATUS
-                | tag::BACKEND_KEY_DATA
-                | tag::NEGOTIATE_PROTOCOL_VERSION
-                | tag::NOTICE_RESPONSE => {}
+                tag::READY_FOR_QUERY => break,
+                tag::PARAMETER_STATUS => is_any_bytes |= &body[..] == b"server_encoding\0SQL_ASCII\0",
+                tag::BACKEND_KEY_DATA | tag::NEGOTIATE_PROTOCOL_VERSION | tag::NOTICE_RESPONSE => {}
                 other => return Err(unexpected(other, "a login")),
             }
         }
+        // Such a database holds any bytes. Asked for UTF-8, the server would refuse the first row whose bytes are none, and
+        // with it all that come behind (`pg_server_to_any`, mbutils.c).
+        if is_any_bytes {
+            self.query("SET client_encoding = 'SQL_ASCII'").await?;
+        }
+        Ok(())
     }
 
     fn authentication(&self, url: &UpstreamUrl, user: &str) -> Result<UpstreamAuth, ReplicationError> {
