@@ -41,6 +41,9 @@ pub enum DestinationError {
         /// Its schema.
         schema: String,
     },
+    /// Not every character of the source could be stored, and one that cannot would stop everything behind it.
+    #[error("the database is in {0}, and the table changes needs one in UTF8: name another one with --destination")]
+    Encoding(String),
     /// A later bemi has been here.
     #[error("the table is of version {found}, made by a newer bemi; this one knows versions up to {known}")]
     Newer {
@@ -142,6 +145,7 @@ impl Destination {
     /// [`DestinationError`]
     pub async fn migrate(&self, schema_name: &str) -> Result<(), DestinationError> {
         const WHAT: &str = "cannot make the table changes";
+        self.check_encoding().await?;
         let version = self.version(schema_name).await?;
         let known = MIGRATIONS.len();
         let done = match usize::try_from(version) {
@@ -246,6 +250,18 @@ impl Destination {
                 let row = self.client.query_one(&query, &[]).await.map_err(failed(WHAT))?;
                 row.try_get(0).map_err(failed(WHAT))
             }
+        }
+    }
+
+    async fn check_encoding(&self) -> Result<(), DestinationError> {
+        const WHAT: &str = "cannot ask for the encoding";
+        let query = "SELECT pg_catalog.getdatabaseencoding()::text";
+        let row = self.client.query_one(query, &[]).await.map_err(failed(WHAT))?;
+        let encoding: String = row.try_get(0).map_err(failed(WHAT))?;
+        if encoding == "UTF8" {
+            Ok(())
+        } else {
+            Err(DestinationError::Encoding(encoding))
         }
     }
 
