@@ -321,7 +321,6 @@ impl Log {
                 Value::UnchangedToast => None,
                 Value::TooLong => panic!("no message was shortened"),
                 Value::Binary(_) => panic!("binary values were not asked for"),
-                Value::TooLong => panic!("nothing is left out here"),
             });
         (table.schema.clone(), table.name.clone(), row.collect())
     }

@@ -77,9 +77,10 @@ async fn a_large_value_that_an_update_left_alone_is_listed_under_the_default_ide
     .await;
     tracker
         .run(&format!(
-            "INSERT INTO t VALUES (1, {LARGE}, {LARGE}, 1); UPDATE t SET x = 2; UPDATE t SET big = 'small'; UPDATE t SET id = 2"
+            "INSERT INTO t VALUES (1, {LARGE}, {LARGE}, 1); UPDATE t SET x = 2; UPDATE t SET big = 'small'"
         ))
         .await;
+    tracker.run("UPDATE t SET id = 2").await;
     let changes = tracker.changes("t").await;
     assert_eq!(changes[0].after["big"].as_str().map(str::len), Some(100_000));
     assert_eq!(changes[1].after, json!({"id": 1, "x": 2}));
@@ -87,7 +88,7 @@ async fn a_large_value_that_an_update_left_alone_is_listed_under_the_default_ide
     assert_eq!(changes[2].after, json!({"id": 1, "big": "small", "x": 2}));
     assert_eq!(changes[2].incomplete, json!({"before": "key", "after": ["other \"big\""]}));
     assert_eq!((&changes[3].before, &changes[3].previous_primary_key), (&json!({"id": 1}), &Some("1".into())));
-    let whole = "SELECT length(changes_as_of('t', '1', (SELECT committed_at FROM changes WHERE operation = 'UPDATE'
+    let whole = "SELECT length(changes_as_of('t', '1', (SELECT min(committed_at) FROM changes WHERE operation = 'UPDATE'
                                                           AND after ->> 'big' = 'small')) ->> 'other \"big\"')";
     assert_eq!(tracker.destination.query_one(whole, &[]).await.expect("the record").get::<_, i32>(0), 100_000);
 }

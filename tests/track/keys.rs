@@ -10,7 +10,7 @@ async fn one_column_is_text_several_are_json_in_the_order_of_the_key() {
         "CREATE TABLE one (x int, id text PRIMARY KEY);
          CREATE TABLE several (a text, x int, b int, PRIMARY KEY (b, a));
          CREATE TABLE included (id int, x int, PRIMARY KEY (id) INCLUDE (x));
-         CREATE TABLE none (x int);
+         CREATE TABLE none (x int); ALTER TABLE none REPLICA IDENTITY FULL;
          CREATE TABLE unique_only (x int NOT NULL UNIQUE);
          ALTER TABLE unique_only REPLICA IDENTITY USING INDEX unique_only_x_key",
         &[],

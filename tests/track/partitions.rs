@@ -71,6 +71,7 @@ async fn partitions_come_and_go_in_the_middle_of_the_stream() {
             "DROP TABLE events_cn",
         ] {
             tracker.run(statement).await;
+            tracker.caught_up().await;
         }
         let whole = outlines(&tracker.changes("events").await);
         let eu = outlines(&tracker.stored("events_eu").await);

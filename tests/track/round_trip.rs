@@ -75,11 +75,11 @@ pub async fn come_back_as(compared: &str, prepare: &str, types: &[Values<'_>]) {
 pub async fn json_of(prepare: &str, values: &[(&str, &str, &str)]) {
     let mut tables = format!("{prepare};");
     for (place, (type_name, ..)) in values.iter().enumerate() {
-        write!(tables, "CREATE TABLE t{place} (v {type_name});").expect("text");
+        write!(tables, "CREATE TABLE t{place} (id int PRIMARY KEY, v {type_name});").expect("text");
     }
     let mut tracker = Tracker::on(&tables, &[]).await;
     for (place, (_, value, _)) in values.iter().enumerate() {
-        tracker.run(&format!("INSERT INTO t{place} VALUES ({value})")).await;
+        tracker.run(&format!("INSERT INTO t{place} VALUES (1, {value})")).await;
     }
     tracker.caught_up().await;
     for (place, (type_name, value, wanted)) in values.iter().enumerate() {

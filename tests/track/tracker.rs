@@ -70,6 +70,16 @@ impl Tracker {
         Self::start(database, destination, "public", &arguments).await
     }
 
+    /// On a database that is there, with a new one in UTF8 as destination.
+    pub async fn beside(database: &str, arguments: &[&str]) -> Self {
+        let beside = support::database(cluster()).await;
+        let destination = support::connect(cluster().port(), &beside).await;
+        let (source, url) = (cluster().url(database, &[]), cluster().url(&beside, &[]));
+        let mut all = vec!["--source", &source, "--destination", &url];
+        all.extend(arguments);
+        Self::start(database, destination, "public", &all).await
+    }
+
     /// With a destination that the arguments name, and its `changes` in this schema.
     pub async fn start(database: &str, destination: Client, schema: &'static str, arguments: &[&str]) -> Self {
         let source = support::connect(cluster().port(), database).await;
@@ -88,10 +98,11 @@ impl Tracker {
         tracker
     }
 
-    /// Until the slot is there and read: what is written from now on arrives.
+    /// Until the slot is read: what is written from now on arrives. While it is made, the slot is active as well.
     async fn wait_until_it_follows(&mut self) {
         let began = Instant::now();
-        let is_read = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = $1 AND active";
+        let is_read = "SELECT count(*) FROM pg_replication_slots JOIN pg_stat_replication ON pid = active_pid
+                        WHERE slot_name = $1";
         while self.source.query_one(is_read, &[&self.database]).await.expect("the slots").get::<_, i64>(0) == 0 {
             self.check_that_it_runs(began, "has not begun to follow");
             sleep(LOOK).await;

@@ -4,7 +4,7 @@ use bemi::demo::cluster::Cluster;
 use serde_json::json;
 
 use crate::support;
-use crate::tracker::{Tracker, cluster, outlines};
+use crate::tracker::{Tracker, cluster, outlines, run_to_its_end};
 
 /// A new database in this encoding.
 async fn database_in(cluster: &Cluster, encoding: &str) -> String {
@@ -30,7 +30,7 @@ async fn a_database_in_latin1_is_stored_in_its_characters() {
     let database = database_in(cluster(), "LATIN1").await;
     let source = support::connect(cluster().port(), &database).await;
     source.batch_execute("CREATE TABLE \"t\u{E9}\" (\"\u{FC}\" text PRIMARY KEY, j jsonb, a text[])").await.expect("a table");
-    let mut tracker = Tracker::follow(&database, &[]).await;
+    let mut tracker = Tracker::beside(&database, &[]).await;
     run_bytes(&database, b"INSERT INTO \"t\xE9\" VALUES ('gr\xFC\xDF', '{\"k\xE9\": \"\xE9\"}', '{\xE9,\"\xFC x\"}');", "LATIN1").await;
     let changes = tracker.changes("t\u{E9}").await;
     assert_eq!(changes[0].primary_key.as_deref(), Some("gr\u{FC}\u{DF}"));
@@ -38,8 +38,6 @@ async fn a_database_in_latin1_is_stored_in_its_characters() {
         changes[0].after,
         json!({"\u{FC}": "gr\u{FC}\u{DF}", "j": {"k\u{E9}": "\u{E9}"}, "a": ["\u{E9}", "\u{FC} x"]})
     );
-    // Context is a message: its bytes are those that the client's session has in the database's encoding.
-    tracker.caught_up().await;
 }
 
 #[tokio::test]
@@ -50,7 +48,7 @@ async fn bytes_that_are_no_text_are_shown_as_bytes_and_named() {
         .batch_execute("CREATE TABLE t (id text PRIMARY KEY, x text, j json, a text[], v varchar); ALTER TABLE t REPLICA IDENTITY FULL")
         .await
         .expect("a table");
-    let mut tracker = Tracker::follow(&database, &[]).await;
+    let mut tracker = Tracker::beside(&database, &[]).await;
     run_bytes(
         &database,
         b"INSERT INTO t VALUES ('a', 'gr\xFC\xDF', '\"\xFF\"', ARRAY['\xE9'], 'fine \xC3\xA9'); UPDATE t SET x = 'y' WHERE id = 'a';
@@ -68,19 +66,36 @@ async fn bytes_that_are_no_text_are_shown_as_bytes_and_named() {
     assert_eq!((changes[2].primary_key.as_deref(), &changes[2].after["id"]), (Some(r"\x6bff"), &json!(r"\x6bff")));
 }
 
-/// They must not stop the tracker, neither when it starts nor when it meets them.
+/// In such a database the server cannot say what a name is in UTF-8, though it may be just that.
 #[tokio::test]
-async fn names_that_are_no_text_are_shown_escaped() {
+async fn names_in_a_database_without_an_encoding_are_those_that_it_has() {
     let client = support::connect(cluster().port(), "postgres").await;
     let create = "CREATE DATABASE odd_names TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'";
     client.batch_execute(create).await.expect("a database");
-    run_bytes("odd_names", b"CREATE TABLE \"t\xE9\" (\"k\xE9\" int PRIMARY KEY, \"x\xFF\" text); CREATE TYPE \"e\xE9\" AS ENUM ('a');", "SQL_ASCII").await;
-    let mut tracker = Tracker::follow("odd_names", &[]).await;
-    run_bytes("odd_names", b"INSERT INTO \"t\xE9\" VALUES (1, 'x'); CREATE TABLE u (id int PRIMARY KEY, \"y\xE9\" \"e\xE9\"); INSERT INTO u VALUES (1, 'a');", "SQL_ASCII").await;
-    let changes = tracker.changes("t\\xe9").await;
+    let table = "CREATE TABLE \"t\u{E9}\" (\"k\u{E9}\" int PRIMARY KEY, x text);
+                 ALTER TABLE \"t\u{E9}\" REPLICA IDENTITY FULL;";
+    run_bytes("odd_names", table.as_bytes(), "SQL_ASCII").await;
+    let mut tracker = Tracker::beside("odd_names", &[]).await;
+    run_bytes("odd_names", "INSERT INTO \"t\u{E9}\" VALUES (1, '\u{E9}');".as_bytes(), "SQL_ASCII").await;
+    // A name that is no text is shown escaped.
+    let bytes = b"CREATE TABLE \"u\xE9\" (\"k\xE9\" int PRIMARY KEY, \"x\xFF\" text); INSERT INTO \"u\xE9\" VALUES (1, 'x');";
+    run_bytes("odd_names", bytes, "SQL_ASCII").await;
+    let changes = tracker.changes("t\u{E9}").await;
     assert_eq!(outlines(&changes), ["CREATE 1"]);
-    assert_eq!(changes[0].after, json!({"k\\xe9": 1, "x\\xff": "x"}));
-    assert_eq!(tracker.stored("u").await[0].after, json!({"id": 1, "y\\xe9": "a"}));
+    assert_eq!(changes[0].after, json!({"k\u{E9}": 1, "x": "\u{E9}"}));
+    let escaped = tracker.stored("u\\xe9").await;
+    assert_eq!(outlines(&escaped), ["CREATE 1"]);
+    assert_eq!(escaped[0].after, json!({"k\\xe9": 1, "x\\xff": "x"}));
+}
+
+#[tokio::test]
+async fn a_destination_that_cannot_hold_every_character_is_refused() {
+    let client = support::connect(cluster().port(), "postgres").await;
+    let create = "CREATE DATABASE in_latin2 TEMPLATE template0 ENCODING 'LATIN2' LOCALE 'C'";
+    client.batch_execute(create).await.expect("a database");
+    let url = cluster().url("in_latin2", &[]);
+    let (code, _, error) = run_to_its_end("in_latin2", &["--source", &url]).await;
+    assert!(code == Some(1) && error.contains("LATIN2") && error.contains("--destination"), "{error}");
 }
 
 #[tokio::test]
@@ -124,8 +139,12 @@ async fn odd_names_are_listed_as_they_are() {
         format!("CREATE TABLE {name} (id int PRIMARY KEY, n int, {}); ALTER TABLE {name} {};", definitions.join(", "), external.join(", "))
     };
     let rules: Vec<String> = columns.iter().map(|name| format!("redacted.{}=mask", quoted(name))).collect();
-    let set = format!("track.redact=[{}]", rules.iter().map(|rule| json!(rule).to_string()).collect::<Vec<_>>().join(","));
-    let mut tracker = Tracker::on(&format!("{} {}", table("large"), table("redacted")), &["--set", &set]).await;
+    let rules: Vec<String> = rules.iter().map(|rule| format!("'{rule}'")).collect();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("track.toml");
+    std::fs::write(&file, format!("[track]\nredact = [{}]\n", rules.join(", "))).expect("a file");
+    let file = file.to_str().expect("UTF-8");
+    let mut tracker = Tracker::on(&format!("{} {}", table("large"), table("redacted")), &["--config", file]).await;
     let values = vec!["repeat('x', 10000)"; columns.len()].join(", ");
     for name in ["large", "redacted"] {
         tracker.run(&format!("INSERT INTO {name} VALUES (1, 1, {values}); UPDATE {name} SET n = 2")).await;

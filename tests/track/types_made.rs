@@ -71,8 +71,8 @@ async fn domains_over_arrays_come_back_and_arrays_of_them() {
             ("numbers", &["'{1,NULL,2}'", "'{{1},{2}}'", "'[0:1]={1,2}'"]),
             ("more_numbers", &["'{1,2}'"]),
             ("labels", &["'{a,\"b c\"}'"]),
-            ("numbers[]", &["ARRAY['{1,2}'::numbers, '{3}', NULL]", "ARRAY['{}'::numbers]", "ARRAY['{{1,2},{3,4}}'::numbers]"]),
-            ("more_numbers[]", &["ARRAY['{1,2}'::more_numbers, '{3,4}']"]),
+            ("numbers[]", &[r#"'{"{1,2}","{3}",NULL}'"#, "'{\"{}\"}'", r#"'{"{{1,2},{3,4}}"}'"#]),
+            ("more_numbers[]", &[r#"'{"{1,2}","{3,4}"}'"#]),
         ],
     )
     .await;
@@ -115,7 +115,7 @@ async fn xml_comes_back_where_the_server_has_it() {
     if client.batch_execute("SELECT xml '<a/>'").await.is_err() {
         return;
     }
-    let values = ["'<a b=\"1\">x &amp; y</a>'", "'text only'", "'<?xml version=\"1.0\"?><a>\u{1F600}</a>'", "'<a/><b/>'", "''"];
+    let values = ["'<a b=\"1\">x &amp; y</a>'", "'text only'", "'<a>\u{1F600}</a>'", "'<a/><b/>'", "''"];
     all_come_back("", &[("xml", &values), ("xml[]", &["ARRAY['<a>1</a>'::xml, NULL]"])]).await;
 }
 

@@ -61,7 +61,7 @@ async fn types_of_search_come_back() {
         "",
         &[
             ("tsvector", &["''", r"'a:1A b''c:2,3 ''quo ted''' ", "to_tsvector('english', 'The quick brown foxes jumped')", r#"$$'back\\slash' '"'$$"#]),
-            ("tsquery", &["''", "'a & !b | (c <2> d):*A'", "'''quo ted'''"]),
+            ("tsquery", &["''", "'a & !b | (c <2> d:*A)'", "'''quo ted'''"]),
             ("jsonpath", &["'$.a[*] ? (@.b > 1)'", r#"'$."a b"'"#]),
         ],
     )

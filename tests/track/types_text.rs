@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::round_trip::{all_come_back, json_of};
-use crate::tracker::{Tracker, is_at_least};
+use crate::tracker::Tracker;
 
 /// Every character up to the middle of the second thousand but NUL.
 const MANY: &str = "(SELECT string_agg(chr(code), '' ORDER BY code) FROM generate_series(1, 1500) code)";
@@ -95,10 +95,8 @@ async fn a_byte_that_is_no_character_is_told_apart() {
     tracker.run("INSERT INTO odd VALUES (1, (-56)::\"char\", 'next')").await;
     let changes = tracker.changes("odd").await;
     assert_eq!(changes[0].after["w"], "next");
-    if is_at_least(16) {
-        assert_eq!((&changes[0].after["v"], &changes[0].incomplete), (&json!(r"\310"), &json!(null)));
-    } else {
-        assert_eq!(changes[0].after["v"], r"\xc8");
-        assert_eq!(changes[0].incomplete, json!({"not_utf8": ["v"]}));
-    }
+    // Newer minor versions of the older majors write it as digits, too.
+    let found = (changes[0].after["v"].as_str(), &changes[0].incomplete);
+    let as_bytes = json!({"not_utf8": ["v"]});
+    assert!(found == (Some(r"\310"), &json!(null)) || found == (Some(r"\xc8"), &as_bytes), "{found:?}");
 }
