@@ -3,6 +3,7 @@
 use tokio_postgres::Client;
 
 use super::gap::{Gap, Progress};
+use super::rights;
 use super::partition::{Partition, bound, kept_from};
 use super::setup::quoted;
 use crate::client::reason;
@@ -17,8 +18,7 @@ const MIGRATIONS: [&[&str]; 1] = [&[
 ]];
 
 /// How this session writes. What is told to the source as stored must have reached the disk.
-const SETTINGS: &str = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
-     SELECT pg_catalog.set_config('synchronous_commit', 'on', false) \
+const SETTINGS: &str = "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) \
       WHERE pg_catalog.current_setting('synchronous_commit') = 'off'";
 
 /// Why the destination cannot be used.
@@ -44,6 +44,14 @@ pub enum DestinationError {
     /// Not every character of the source could be stored, and one that cannot would stop everything behind it.
     #[error("the database is in {0}, and the table changes needs one in UTF8: name another one with --destination")]
     Encoding(String),
+    /// The role may not do what has to be done.
+    #[error("{user} lacks rights; as a superuser or the owner, run\n  {remedy}")]
+    Rights {
+        /// The role.
+        user: String,
+        /// What to run, a statement a line.
+        remedy: String,
+    },
     /// A later bemi has been here.
     #[error("the table is of version {found}, made by a newer bemi; this one knows versions up to {known}")]
     Newer {
@@ -145,7 +153,7 @@ impl Destination {
     /// [`DestinationError`]
     pub async fn migrate(&self, schema_name: &str) -> Result<(), DestinationError> {
         const WHAT: &str = "cannot make the table changes";
-        self.check_encoding().await?;
+        rights::check(&self.client, schema_name, self.retention).await?;
         let version = self.version(schema_name).await?;
         let known = MIGRATIONS.len();
         let done = match usize::try_from(version) {
@@ -250,18 +258,6 @@ impl Destination {
                 let row = self.client.query_one(&query, &[]).await.map_err(failed(WHAT))?;
                 row.try_get(0).map_err(failed(WHAT))
             }
-        }
-    }
-
-    async fn check_encoding(&self) -> Result<(), DestinationError> {
-        const WHAT: &str = "cannot ask for the encoding";
-        let query = "SELECT pg_catalog.getdatabaseencoding()::text";
-        let row = self.client.query_one(query, &[]).await.map_err(failed(WHAT))?;
-        let encoding: String = row.try_get(0).map_err(failed(WHAT))?;
-        if encoding == "UTF8" {
-            Ok(())
-        } else {
-            Err(DestinationError::Encoding(encoding))
         }
     }
 

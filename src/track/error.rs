@@ -103,6 +103,7 @@ impl TrackError {
                 DestinationError::Locked { .. } | DestinationError::Superseded => Remedy::Wait,
                 DestinationError::ForeignTable { .. }
                 | DestinationError::Encoding(_)
+                | DestinationError::Rights { .. }
                 | DestinationError::Newer { .. }
                 | DestinationError::OtherForm(_) => Remedy::Operator,
             },
