@@ -37,7 +37,7 @@ const READ_BYTES: usize = 256 << 10;
 
 /// How the session writes values, whatever server and role are set to; what reads them relies on it
 /// (`crate::track::value`). A session that streams for days must not be ended for being idle either.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 9] = [
     ("client_encoding", "UTF8"),
     ("DateStyle", "ISO"),
     ("IntervalStyle", "iso_8601"),
@@ -45,6 +45,8 @@ const SETTINGS: [(&str, &str); 7] = [
     ("bytea_output", "hex"),
     ("extra_float_digits", "1"),
     ("statement_timeout", "0"),
+    ("lock_timeout", "0"),
+    ("idle_session_timeout", "0"),
 ];
 
 /// Why a replication connection failed.

@@ -31,6 +31,7 @@ use super::setup::{self, Setup, SourceFacts, TopTable, add_tables, wanted_tables
 use super::source::{self, SourceCatalog};
 use super::store::Store;
 use crate::client;
+use crate::config::url::UpstreamUrl;
 use crate::config::{Config, Track};
 use crate::proxy::stream::Keepalive;
 use crate::proxy::upstream::Upstream;
@@ -47,6 +48,15 @@ const READ_BYTES: usize = 256 << 10;
 
 /// Permits are counted in these.
 const PERMIT_BYTES: usize = 1 << 10;
+
+/// Of every session but the stream's, whatever the role is set to: making the slot and storing a large transaction take
+/// as long as they take, and a session may have nothing to do for days.
+const NO_TIMEOUTS: &str = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_session_timeout = 0; \
+     SET idle_in_transaction_session_timeout = 0";
+
+/// How long adding a table to the publication may wait for those who work on the table; it is tried again. Meanwhile
+/// nothing is read.
+const LOCK_TIMEOUT: &str = "SET lock_timeout = '2s'";
 
 /// Why a table has a gap.
 const ADDED_LATER: &str = "the table was made after the publication, which lists its tables, and added to it then; what \
@@ -102,9 +112,7 @@ impl Endpoints {
     /// # Errors
     /// [`TrackError`]
     pub async fn source(&self, config: &Config) -> Result<Client, TrackError> {
-        client::connect(&self.source, &config.upstream.url, APPLICATION_NAME)
-            .await
-            .map_err(|error| TrackError::from_client("source", error))
+        session_on(&self.source, &config.upstream.url, "source").await
     }
 
     /// An ordinary session on the destination.
@@ -112,9 +120,7 @@ impl Endpoints {
     /// # Errors
     /// [`TrackError`]
     pub async fn destination(&self, config: &Config) -> Result<Client, TrackError> {
-        client::connect(&self.destination, destination_url(config), APPLICATION_NAME)
-            .await
-            .map_err(|error| TrackError::from_client("destination", error))
+        session_on(&self.destination, destination_url(config), "destination").await
     }
 
     async fn replication(&self, config: &Config) -> Result<ReplicationConnection, TrackError> {
@@ -122,8 +128,18 @@ impl Endpoints {
     }
 }
 
+async fn session_on(upstream: &Upstream, url: &UpstreamUrl, whose: &'static str) -> Result<Client, TrackError> {
+    let failed = |error| TrackError::from_client(whose, error);
+    let client = client::connect(upstream, url, APPLICATION_NAME).await.map_err(failed)?;
+    client
+        .batch_execute(NO_TIMEOUTS)
+        .await
+        .map_err(|error| failed(error.into()))?;
+    Ok(client)
+}
+
 /// Where `changes` is: another database, or the source itself.
-fn destination_url(config: &Config) -> &crate::config::url::UpstreamUrl {
+fn destination_url(config: &Config) -> &UpstreamUrl {
     if config.track.destination.hosts.is_empty() {
         &config.upstream.url
     } else {
@@ -581,7 +597,7 @@ impl Tables<'_> {
         let Some(statement) = add_tables(track, &new) else {
             return Ok(());
         };
-        if let Err(error) = self.client.batch_execute(&statement).await {
+        if let Err(error) = self.client.batch_execute(&format!("{LOCK_TIMEOUT}; {statement}")).await {
             // It may have been dropped, or given away, since it was looked at.
             tracing::warn!(
                 reason = client::reason(&error),
