@@ -20,3 +20,7 @@ mod ddl;
 mod identity;
 mod keys;
 mod partitions;
+
+mod retention;
+mod rules;
+mod setup;

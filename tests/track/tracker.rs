@@ -228,11 +228,12 @@ fn spawn(directory: &Path, slot: &str, arguments: &[&str]) -> Child {
         .expect("bemi track")
 }
 
-/// Runs it until it ends by itself: its exit code, and what it printed.
+/// Runs it until it ends by itself: its exit code, and what it printed. Killed where nobody waits any more.
 pub async fn run_to_its_end(slot: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
     let directory = tempfile::tempdir().expect("a directory");
     let command = bemi_track(directory.path(), slot, arguments);
-    let output = support::program::run(command).await;
+    let mut command = tokio::process::Command::from(command);
+    let output = command.kill_on_drop(true).output().await.expect("bemi track");
     let text = |bytes: &[u8]| support::program::text(bytes);
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
