@@ -7,8 +7,8 @@ use std::str::FromStr;
 use tokio::io::AsyncReadExt;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
-use crate::client::reason;
 use super::server::{ReplicaIdentity, ServerFacts, Service, TableFacts};
+use crate::client::reason;
 
 /// Why the server could not be asked.
 #[derive(Debug, thiserror::Error)]

@@ -318,7 +318,12 @@ impl<C: Catalog> Assembler<C> {
             }
             Context::Known(_) => {
                 if let Some(latest) = transaction.latest.filter(|latest| latest.lsn == message.lsn) {
-                    out.fix_up(latest.first, latest.last, transaction.begin.committed_at, &context);
+                    out.fix_up(
+                        latest.first,
+                        latest.last,
+                        transaction.begin.committed_at,
+                        &context,
+                    );
                 }
             }
         }

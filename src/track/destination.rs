@@ -3,8 +3,8 @@
 use tokio_postgres::Client;
 
 use super::gap::{Gap, Progress};
-use super::rights;
 use super::partition::{Partition, bound, kept_from};
+use super::rights;
 use super::setup::quoted;
 use crate::client::reason;
 use crate::config::{PartitionBy, Retention, Track};
@@ -42,7 +42,9 @@ pub enum DestinationError {
         schema: String,
     },
     /// Not every character of the source could be stored, and one that cannot would stop everything behind it.
-    #[error("the database is in {0}, and the table changes needs one in UTF8: name another one with --destination")]
+    #[error(
+        "the database is in {0}, and the table changes needs one in UTF8: name another one with --destination"
+    )]
     Encoding(String),
     /// The role may not do what has to be done.
     #[error("{user} lacks rights; as a superuser or the owner, run\n  {remedy}")]

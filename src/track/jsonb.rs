@@ -292,7 +292,9 @@ mod tests {
         let fits = |text: String| fit(text.as_bytes()) == Fit::Other;
         assert!(fits("9".repeat(131_072)) && !fits("9".repeat(131_073)));
         assert!(fits(format!("-0.{}", "1".repeat(16_383))) && !fits(format!("0.{}", "1".repeat(16_384))));
-        assert!(fits(format!("{}e1000", "9".repeat(10_000))) && !fits(format!("{}e1000", "9".repeat(10_001))));
+        assert!(
+            fits(format!("{}e1000", "9".repeat(10_000))) && !fits(format!("{}e1000", "9".repeat(10_001)))
+        );
     }
 
     #[test]

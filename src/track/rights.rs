@@ -31,10 +31,17 @@ const QUERY: &str = "
 ///
 /// # Errors
 /// [`DestinationError::Encoding`] and [`DestinationError::Rights`]
-pub(super) async fn check(client: &Client, schema: &str, retention: Retention) -> Result<(), DestinationError> {
+pub(super) async fn check(
+    client: &Client,
+    schema: &str,
+    retention: Retention,
+) -> Result<(), DestinationError> {
     const WHAT: &str = "cannot ask for rights on the destination";
     let tables = TABLES.as_slice();
-    let row = client.query_one(QUERY, &[&schema, &tables]).await.map_err(failed(WHAT))?;
+    let row = client
+        .query_one(QUERY, &[&schema, &tables])
+        .await
+        .map_err(failed(WHAT))?;
     let text = |place: usize| row.try_get::<_, String>(place).map_err(failed(WHAT));
     let is = |place: usize| row.try_get::<_, bool>(place).map_err(failed(WHAT));
     let encoding = text(0)?;

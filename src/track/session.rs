@@ -128,9 +128,15 @@ impl Endpoints {
     }
 }
 
-async fn session_on(upstream: &Upstream, url: &UpstreamUrl, whose: &'static str) -> Result<Client, TrackError> {
+async fn session_on(
+    upstream: &Upstream,
+    url: &UpstreamUrl,
+    whose: &'static str,
+) -> Result<Client, TrackError> {
     let failed = |error| TrackError::from_client(whose, error);
-    let client = client::connect(upstream, url, APPLICATION_NAME).await.map_err(failed)?;
+    let client = client::connect(upstream, url, APPLICATION_NAME)
+        .await
+        .map_err(failed)?;
     client
         .batch_execute(NO_TIMEOUTS)
         .await
@@ -597,7 +603,11 @@ impl Tables<'_> {
         let Some(statement) = add_tables(track, &new) else {
             return Ok(());
         };
-        if let Err(error) = self.client.batch_execute(&format!("{LOCK_TIMEOUT}; {statement}")).await {
+        if let Err(error) = self
+            .client
+            .batch_execute(&format!("{LOCK_TIMEOUT}; {statement}"))
+            .await
+        {
             // It may have been dropped, or given away, since it was looked at.
             tracing::warn!(
                 reason = client::reason(&error),

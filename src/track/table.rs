@@ -105,7 +105,11 @@ fn places(relation: &Relation<'_>, primary_key: Option<&[Vec<u8>]>) -> Vec<usize
     if relation.replica_identity != ReplicaIdentity::Default {
         return ordered;
     }
-    let keys = relation.columns.iter().enumerate().filter(|(_, column)| column.is_key);
+    let keys = relation
+        .columns
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| column.is_key);
     let keys: Vec<usize> = keys.map(|(place, _)| place).collect();
     let is_the_same = ordered.len() == keys.len() && ordered.iter().all(|place| keys.contains(place));
     if is_the_same { ordered } else { keys }
@@ -177,9 +181,15 @@ mod tests {
 
     #[test]
     fn where_catalog_and_stream_differ_the_stream_is_of_the_time_of_the_change() {
-        assert_eq!(table(ReplicaIdentity::Default, Some(&["a\tb", "id"])).primary_key, [1, 0]);
+        assert_eq!(
+            table(ReplicaIdentity::Default, Some(&["a\tb", "id"])).primary_key,
+            [1, 0]
+        );
         assert_eq!(table(ReplicaIdentity::Default, Some(&["c"])).primary_key, [0, 1]);
-        assert_eq!(table(ReplicaIdentity::Default, Some(&["renamed", "id"])).primary_key, [0, 1]);
+        assert_eq!(
+            table(ReplicaIdentity::Default, Some(&["renamed", "id"])).primary_key,
+            [0, 1]
+        );
         assert_eq!(table(ReplicaIdentity::Default, Some(&[])).primary_key, [0, 1]);
     }
 

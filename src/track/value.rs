@@ -29,7 +29,9 @@ fn write_utf8(out: &mut impl Put, kind: &Kind, text: &[u8]) {
         Kind::Json if fit(text) != Fit::Not => copy::json(out, text),
         Kind::Timestamp if is_time(text) => timestamp(out, text, false),
         Kind::TimestampTz if is_time(text) => timestamp(out, text, true),
-        Kind::Array { item, delimiter } if is_array(text, *delimiter) && !is_ambiguous(item, *delimiter, text) => {
+        Kind::Array { item, delimiter }
+            if is_array(text, *delimiter) && !is_ambiguous(item, *delimiter, text) =>
+        {
             array(out, item, *delimiter, text);
         }
         Kind::Boolean
@@ -180,7 +182,10 @@ mod tests {
 
     #[test]
     fn an_array_of_json_arrays_is_not_taken_for_one_of_two_dimensions() {
-        assert_eq!(json(&array_of(Kind::Json), r#"{"[1, 2]",3}"#), r#""{\"[1, 2]\",3}""#);
+        assert_eq!(
+            json(&array_of(Kind::Json), r#"{"[1, 2]",3}"#),
+            r#""{\"[1, 2]\",3}""#
+        );
         assert_eq!(json(&array_of(Kind::Json), "{null,3}"), r#""{null,3}""#);
         assert_eq!(json(&array_of(Kind::Json), "{NULL,3}"), "[null,3]");
         assert_eq!(json(&array_of(Kind::Json), "{{1,2},{3,4}}"), "[[1,2],[3,4]]");
