@@ -18,7 +18,9 @@ fn insert(id: u32) -> String {
 /// The contexts that these statements, in one transaction, give the rows of `todo`.
 async fn contexts_of(statements: &[String]) -> Vec<Json> {
     let mut tracker = Tracker::on(TODO, &[]).await;
-    tracker.run(&format!("BEGIN; {} COMMIT", statements.concat())).await;
+    tracker
+        .run(&format!("BEGIN; {} COMMIT", statements.concat()))
+        .await;
     contexts(&tracker.changes("todo").await)
 }
 
@@ -58,15 +60,27 @@ async fn a_context_that_was_rolled_back_counts_for_nothing() {
 #[tokio::test]
 async fn a_context_ends_with_its_transaction_and_nobody_said_is_an_empty_one() {
     let mut tracker = Tracker::on(TODO, &[]).await;
-    tracker.run(&format!("BEGIN; {}{}COMMIT", who("a"), insert(1))).await;
+    tracker
+        .run(&format!("BEGIN; {}{}COMMIT", who("a"), insert(1)))
+        .await;
     tracker.run(&insert(2)).await;
-    tracker.run(&format!("BEGIN; {}{}ROLLBACK", who("b"), insert(3))).await;
-    tracker.run(&format!("BEGIN; {}{}COMMIT", insert(4), who("c"))).await;
+    tracker
+        .run(&format!("BEGIN; {}{}ROLLBACK", who("b"), insert(3)))
+        .await;
+    tracker
+        .run(&format!("BEGIN; {}{}COMMIT", insert(4), who("c")))
+        .await;
     tracker.run(&who("d")).await;
     tracker.run(&insert(5)).await;
     let changes = tracker.changes("todo").await;
-    assert_eq!(outlines(&changes), ["CREATE 1", "CREATE 2", "CREATE 4", "CREATE 5"]);
-    assert_eq!(contexts(&changes), [json!({"who": "a"}), json!({}), json!({"who": "c"}), json!({})]);
+    assert_eq!(
+        outlines(&changes),
+        ["CREATE 1", "CREATE 2", "CREATE 4", "CREATE 5"]
+    );
+    assert_eq!(
+        contexts(&changes),
+        [json!({"who": "a"}), json!({}), json!({"who": "c"}), json!({})]
+    );
 }
 
 #[tokio::test]
@@ -106,7 +120,10 @@ async fn a_trigger_may_write_the_context_of_each_row() {
         tracker.run(statement).await;
     }
     let changes = tracker.changes("todo").await;
-    assert_eq!(outlines(&changes), ["CREATE 1", "CREATE 2", "UPDATE 1", "DELETE 2", "CREATE 3"]);
+    assert_eq!(
+        outlines(&changes),
+        ["CREATE 1", "CREATE 2", "UPDATE 1", "DELETE 2", "CREATE 3"]
+    );
     assert_eq!(contexts(&changes)[..4], whos(&["a", "a", "b", "c"]));
     assert_eq!(changes[4].context, json!({}));
 }
@@ -129,7 +146,9 @@ async fn what_cannot_be_a_context_says_so_and_takes_the_place_of_the_one_before(
     for (id, content) in contents.iter().enumerate() {
         let bad = format!("SELECT pg_logical_emit_message(true, '_bemi', {content});");
         let id = u32::try_from(id).expect("a few");
-        tracker.run(&format!("BEGIN; {} {bad} {} COMMIT", who("a"), insert(id))).await;
+        tracker
+            .run(&format!("BEGIN; {} {bad} {} COMMIT", who("a"), insert(id)))
+            .await;
     }
     let changes = tracker.changes("todo").await;
     assert_eq!(changes.len(), contents.len());
@@ -148,7 +167,11 @@ async fn a_context_keeps_every_digit_and_every_character() {
     let mut tracker = Tracker::on(TODO, &[]).await;
     tracker.run("BEGIN").await;
     let emit = "SELECT pg_logical_emit_message(true, '_bemi', $1::text)";
-    tracker.source.execute(emit, &[&content]).await.expect("a message");
+    tracker
+        .source
+        .execute(emit, &[&content])
+        .await
+        .expect("a message");
     tracker.run(&format!("{} COMMIT", insert(1))).await;
     let wanted: Json = serde_json::from_str(content).expect("JSON");
     assert_eq!(tracker.changes("todo").await[0].context, wanted);
@@ -159,13 +182,27 @@ async fn many_rows_before_their_context(arguments: &[&str]) {
     let mut tracker = Tracker::on(TODO, arguments).await;
     let many = "INSERT INTO todo SELECT id, repeat('x', 100) FROM generate_series(1, 50000) id;";
     tracker.run(&insert(0)).await;
-    tracker.run(&format!("BEGIN; {many} {} UPDATE todo SET task = 'y' WHERE id = 1; {} {} COMMIT", who("late"), who("later"), insert(60_000))).await;
+    tracker
+        .run(&format!(
+            "BEGIN; {many} {} UPDATE todo SET task = 'y' WHERE id = 1; {} {} COMMIT",
+            who("late"),
+            who("later"),
+            insert(60_000)
+        ))
+        .await;
     tracker.run(&insert(60_001)).await;
     tracker.caught_up().await;
     let counted = "SELECT context::text || ' ' || operation, count(*), count(DISTINCT primary_key)
                      FROM changes WHERE \"table\" = 'todo' GROUP BY 1 ORDER BY 1";
-    let rows = tracker.destination.query(counted, &[]).await.expect("the changes");
-    let found: Vec<(String, i64, i64)> = rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+    let rows = tracker
+        .destination
+        .query(counted, &[])
+        .await
+        .expect("the changes");
+    let found: Vec<(String, i64, i64)> = rows
+        .iter()
+        .map(|row| (row.get(0), row.get(1), row.get(2)))
+        .collect();
     let wanted = [
         ("{\"who\": \"late\"} CREATE", 50_000),
         ("{\"who\": \"late\"} UPDATE", 1),
@@ -188,10 +225,18 @@ async fn fifty_thousand_rows_before_the_first_context_all_get_it_in_partitions_a
 #[tokio::test]
 async fn fifty_thousand_rows_without_any_context_have_none() {
     let mut tracker = Tracker::on(TODO, &[]).await;
-    tracker.run("INSERT INTO todo SELECT id, repeat('x', 100) FROM generate_series(1, 50000) id").await;
-    tracker.run(&format!("BEGIN; {} {} COMMIT", insert(60_000), who("next"))).await;
+    tracker
+        .run("INSERT INTO todo SELECT id, repeat('x', 100) FROM generate_series(1, 50000) id")
+        .await;
+    tracker
+        .run(&format!("BEGIN; {} {} COMMIT", insert(60_000), who("next")))
+        .await;
     tracker.caught_up().await;
     let counted = "SELECT count(*) FROM changes WHERE \"table\" = 'todo' AND context = '{}'";
-    let row = tracker.destination.query_one(counted, &[]).await.expect("the changes");
+    let row = tracker
+        .destination
+        .query_one(counted, &[])
+        .await
+        .expect("the changes");
     assert_eq!(row.get::<_, i64>(0), 50_000);
 }

@@ -32,7 +32,8 @@ async fn columns_come_go_and_change_in_the_middle_of_the_stream() {
         after,
         [
             json!({"id": 1, "x": 1}),
-            serde_json::from_str(r#"{"id": 2, "x": 2, "y": "2026-11-24T10:00:00+00:00", "z": [1.50]}"#).expect("JSON"),
+            serde_json::from_str(r#"{"id": 2, "x": 2, "y": "2026-11-24T10:00:00+00:00", "z": [1.50]}"#)
+                .expect("JSON"),
             json!({"id": 3, "y": null, "z": []}),
             json!({"id": 4, "when": "infinity", "z": null}),
             json!({"id": 5, "when": null, "z": "{1}"}),
@@ -60,13 +61,23 @@ async fn they_may_do_so_inside_of_one_transaction() {
     let after: Vec<_> = changes.iter().map(|change| change.after.clone()).collect();
     assert_eq!(
         after,
-        [json!({"id": 1, "x": 1}), json!({"id": 2, "x": 2, "y": "d"}), json!({"id": 3, "y": "z"}), json!({"id": "four", "y": null})]
+        [
+            json!({"id": 1, "x": 1}),
+            json!({"id": 2, "x": 2, "y": "d"}),
+            json!({"id": 3, "y": "z"}),
+            json!({"id": "four", "y": null})
+        ]
     );
     let mut others = tracker.stored("u").await;
     others.extend(tracker.stored("w").await);
     assert_eq!(outlines(&others), ["CREATE 1", "CREATE 2", "CREATE 3"]);
     assert_eq!(others[2].after, json!({"id": 3, "e": ["a", "b"]}));
-    assert!(contexts(&changes).iter().chain(&contexts(&others)).all(|context| *context == json!({"who": 1})));
+    assert!(
+        contexts(&changes)
+            .iter()
+            .chain(&contexts(&others))
+            .all(|context| *context == json!({"who": 1}))
+    );
 }
 
 #[tokio::test]
@@ -75,8 +86,12 @@ async fn a_new_table_is_followed_from_its_first_row_where_all_are() {
     tracker
         .run("CREATE TABLE made (id int PRIMARY KEY); INSERT INTO made VALUES (1); CREATE TABLE copied AS TABLE made")
         .await;
-    tracker.run("CREATE TEMPORARY TABLE short (id int); INSERT INTO short VALUES (1)").await;
-    tracker.run("CREATE SCHEMA s; CREATE UNLOGGED TABLE s.made (id int); INSERT INTO s.made VALUES (9)").await;
+    tracker
+        .run("CREATE TEMPORARY TABLE short (id int); INSERT INTO short VALUES (1)")
+        .await;
+    tracker
+        .run("CREATE SCHEMA s; CREATE UNLOGGED TABLE s.made (id int); INSERT INTO s.made VALUES (9)")
+        .await;
     assert_eq!(outlines(&tracker.changes("made").await), ["CREATE 1"]);
     assert_eq!(outlines(&tracker.stored("copied").await), ["CREATE"]);
     assert!(tracker.stored("short").await.is_empty());
@@ -84,7 +99,12 @@ async fn a_new_table_is_followed_from_its_first_row_where_all_are() {
 
 #[tokio::test]
 async fn a_new_table_is_added_to_a_list_and_what_came_before_is_told() {
-    let arguments = ["--tables", "sentinel,made*,kept,public.made", "--set", "track.tables_interval=100ms"];
+    let arguments = [
+        "--tables",
+        "sentinel,made*,kept,public.made",
+        "--set",
+        "track.tables_interval=100ms",
+    ];
     let arguments = [arguments[0], "sentinel,kept,made", arguments[2], arguments[3]];
     let mut tracker = Tracker::on("CREATE TABLE kept (id int PRIMARY KEY)", &arguments).await;
     tracker
@@ -97,14 +117,25 @@ async fn a_new_table_is_added_to_a_list_and_what_came_before_is_told() {
     let found = loop {
         let rows = tracker.destination.query(gap, &[]).await.expect("the gaps");
         if let Some(row) = rows.first() {
-            break (row.get::<_, String>(0), row.get::<_, String>(1), row.get::<_, bool>(2), row.get::<_, bool>(3));
+            break (
+                row.get::<_, String>(0),
+                row.get::<_, String>(1),
+                row.get::<_, bool>(2),
+                row.get::<_, bool>(3),
+            );
         }
         tracker.caught_up().await;
     };
     assert_eq!(found, ("public".into(), "made".into(), true, true));
-    tracker.run("INSERT INTO made VALUES (2); INSERT INTO unwanted VALUES (1)").await;
+    tracker
+        .run("INSERT INTO made VALUES (2); INSERT INTO unwanted VALUES (1)")
+        .await;
     let changes = outlines(&tracker.changes("made").await);
-    assert_eq!(changes.last().map(String::as_str), Some("CREATE 2"), "{changes:?}");
+    assert_eq!(
+        changes.last().map(String::as_str),
+        Some("CREATE 2"),
+        "{changes:?}"
+    );
     assert!(tracker.stored("unwanted").await.is_empty());
     let gaps = tracker.destination.query(gap, &[]).await.expect("the gaps");
     assert_eq!(gaps.len(), 1);
@@ -158,21 +189,35 @@ async fn what_is_gone_when_the_stream_is_read_is_stored_all_the_same() {
     assert_eq!(gone[0].after["m"], "sad");
     assert_eq!(gone[0].after["n"].to_string(), "[2.50]");
     // What their types were made of cannot be known any more.
-    assert_eq!((&gone[0].after["ms"], &gone[0].after["a"]), (&json!("{ok}"), &json!("1.50")));
+    assert_eq!(
+        (&gone[0].after["ms"], &gone[0].after["a"]),
+        (&json!("{ok}"), &json!("1.50"))
+    );
     let full = tracker.stored("gone_full").await;
     assert_eq!((full.len(), &full[1].before), (2, &json!({"a": 2, "b": 1})));
-    assert_eq!(outlines(&tracker.stored("rekeyed").await), ["CREATE 1", "UPDATE 1", "CREATE 20"]);
+    assert_eq!(
+        outlines(&tracker.stored("rekeyed").await),
+        ["CREATE 1", "UPDATE 1", "CREATE 20"]
+    );
     let renamed = tracker.stored("renamed").await;
     assert_eq!(outlines(&renamed), ["CREATE 1", "UPDATE 1", "DELETE 1"]);
-    assert_eq!((&renamed[1].before, &renamed[2].before), (&json!({"id": 1}), &json!({"number": 1})));
+    assert_eq!(
+        (&renamed[1].before, &renamed[2].before),
+        (&json!({"id": 1}), &json!({"number": 1}))
+    );
 }
 
 #[tokio::test]
 async fn a_table_and_a_schema_may_go_while_they_are_followed() {
     let mut tracker = Tracker::on("CREATE SCHEMA s; CREATE TABLE s.t (id int PRIMARY KEY)", &[]).await;
-    tracker.run("INSERT INTO s.t VALUES (1); TRUNCATE s.t; DROP SCHEMA s CASCADE").await;
+    tracker
+        .run("INSERT INTO s.t VALUES (1); TRUNCATE s.t; DROP SCHEMA s CASCADE")
+        .await;
     tracker.run("CREATE SCHEMA s; CREATE TABLE s.t (id text PRIMARY KEY); INSERT INTO s.t VALUES ('a'); DROP TABLE s.t").await;
-    assert_eq!(outlines(&tracker.changes("t").await), ["CREATE 1", "TRUNCATE", "CREATE a"]);
+    assert_eq!(
+        outlines(&tracker.changes("t").await),
+        ["CREATE 1", "TRUNCATE", "CREATE a"]
+    );
 }
 
 #[tokio::test]
@@ -185,7 +230,11 @@ async fn prepared_transactions_are_stored_when_they_are_committed() {
              PREPARE TRANSACTION '{name}_a'"
         ))
         .await;
-    tracker.run(&format!("BEGIN; INSERT INTO t VALUES (2, 2); PREPARE TRANSACTION '{name}_b'")).await;
+    tracker
+        .run(&format!(
+            "BEGIN; INSERT INTO t VALUES (2, 2); PREPARE TRANSACTION '{name}_b'"
+        ))
+        .await;
     tracker.run("INSERT INTO t VALUES (3, 3)").await;
     assert_eq!(outlines(&tracker.changes("t").await), ["CREATE 3"]);
     tracker.run(&format!("COMMIT PREPARED '{name}_a'")).await;
@@ -202,12 +251,16 @@ async fn generated_columns_are_stored_where_the_server_sends_them() {
         &[],
     )
     .await;
-    tracker.run("INSERT INTO t VALUES (1, 2); UPDATE t SET x = 3").await;
+    tracker
+        .run("INSERT INTO t VALUES (1, 2); UPDATE t SET x = 3")
+        .await;
     let changes = tracker.changes("t").await;
     if is_at_least(18) {
         assert_eq!(changes[0].after, json!({"id": 1, "x": 2, "y": 4}));
         assert_eq!(changes[1].after, json!({"id": 1, "x": 3, "y": 6}));
-        tracker.run("ALTER TABLE t ADD z int GENERATED ALWAYS AS (x * 3) VIRTUAL; UPDATE t SET x = 4").await;
+        tracker
+            .run("ALTER TABLE t ADD z int GENERATED ALWAYS AS (x * 3) VIRTUAL; UPDATE t SET x = 4")
+            .await;
         let changes = tracker.changes("t").await;
         assert_eq!(changes[2].after, json!({"id": 1, "x": 4, "y": 8}));
     } else {
@@ -232,6 +285,9 @@ async fn savepoints_and_exceptions_leave_what_stayed() {
         )
         .await;
     let changes = outlines(&tracker.changes("t").await);
-    let wanted: Vec<String> = (1..=300).filter(|id| id % 3 != 0).map(|id| format!("CREATE {id}")).collect();
+    let wanted: Vec<String> = (1..=300)
+        .filter(|id| id % 3 != 0)
+        .map(|id| format!("CREATE {id}"))
+        .collect();
     assert_eq!(changes, wanted);
 }

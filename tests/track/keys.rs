@@ -25,14 +25,25 @@ async fn one_column_is_text_several_are_json_in_the_order_of_the_key() {
                UPDATE several SET x = 2; DELETE FROM several; DELETE FROM included"#,
         )
         .await;
-    let keys: Vec<Option<String>> = tracker.changes("one").await.into_iter().map(|change| change.primary_key).collect();
-    assert_eq!(keys, ["a\"b\\c\td", "", "[1]", "NULL"].map(|key| Some(key.to_owned())));
+    let keys: Vec<Option<String>> = tracker
+        .changes("one")
+        .await
+        .into_iter()
+        .map(|change| change.primary_key)
+        .collect();
+    assert_eq!(
+        keys,
+        ["a\"b\\c\td", "", "[1]", "NULL"].map(|key| Some(key.to_owned()))
+    );
     for change in tracker.stored("several").await {
         let key: Json = serde_json::from_str(&change.primary_key.expect("a key")).expect("JSON");
         assert_eq!(key, json!([7, "q\"\\\t"]));
         assert_eq!(change.previous_primary_key, None);
     }
-    assert_eq!(outlines(&tracker.stored("included").await), ["CREATE 5", "DELETE 5"]);
+    assert_eq!(
+        outlines(&tracker.stored("included").await),
+        ["CREATE 5", "DELETE 5"]
+    );
     assert_eq!(outlines(&tracker.stored("none").await), ["CREATE"]);
     assert_eq!(outlines(&tracker.stored("unique_only").await), ["CREATE"]);
 }
@@ -54,8 +65,14 @@ async fn keys_of_any_type_are_the_text_that_the_server_shows() {
         )
         .await;
     assert_eq!(outlines(&tracker.changes("numbers").await), ["CREATE 1.50"]);
-    assert_eq!(outlines(&tracker.stored("moments").await), ["CREATE 2026-11-24 10:00:00+00"]);
-    assert_eq!(outlines(&tracker.stored("mixed").await), [r#"CREATE ["x",true,"2026-11-24T10:00:00+00:00",1.50]"#]);
+    assert_eq!(
+        outlines(&tracker.stored("moments").await),
+        ["CREATE 2026-11-24 10:00:00+00"]
+    );
+    assert_eq!(
+        outlines(&tracker.stored("mixed").await),
+        [r#"CREATE ["x",true,"2026-11-24T10:00:00+00:00",1.50]"#]
+    );
     assert_eq!(outlines(&tracker.stored("bytes").await), [r"CREATE \x00ff"]);
 }
 
@@ -75,13 +92,30 @@ async fn a_key_that_is_too_long_for_an_index_is_a_digest() {
         )
         .await;
     let changes = tracker.changes("long").await;
-    let keys: Vec<String> = changes.into_iter().filter_map(|change| change.primary_key).collect();
+    let keys: Vec<String> = changes
+        .into_iter()
+        .filter_map(|change| change.primary_key)
+        .collect();
     assert_eq!(keys[0], "x".repeat(1_900));
-    assert!(keys[1].starts_with("sha256:") && keys[1].len() == 71, "{}", keys[1]);
-    assert!(keys[2].starts_with("sha256:") && keys[2] != keys[1], "{}", keys[2]);
+    assert!(
+        keys[1].starts_with("sha256:") && keys[1].len() == 71,
+        "{}",
+        keys[1]
+    );
+    assert!(
+        keys[2].starts_with("sha256:") && keys[2] != keys[1],
+        "{}",
+        keys[2]
+    );
     assert_eq!(keys[2], keys[3]);
     let longer = tracker.stored("longer").await;
-    assert!(longer[0].primary_key.as_ref().is_some_and(|key| key.starts_with("sha256:")), "{longer:?}");
+    assert!(
+        longer[0]
+            .primary_key
+            .as_ref()
+            .is_some_and(|key| key.starts_with("sha256:")),
+        "{longer:?}"
+    );
 }
 
 #[tokio::test]
@@ -101,16 +135,30 @@ async fn an_update_of_the_key_tells_the_one_before() {
             ))
             .await;
         let changes = tracker.changes(table).await;
-        assert_eq!(outlines(&changes), ["CREATE 1", "UPDATE 1", "UPDATE 1 2", "UPDATE 2", "DELETE 2"], "{table}");
+        assert_eq!(
+            outlines(&changes),
+            ["CREATE 1", "UPDATE 1", "UPDATE 1 2", "UPDATE 2", "DELETE 2"],
+            "{table}"
+        );
         assert_eq!(changes[2].before["id"], 1, "{table}");
         assert_eq!(changes[2].after["id"], 2, "{table}");
     }
-    tracker.run("INSERT INTO double VALUES (1, 2); UPDATE double SET a = 5").await;
+    tracker
+        .run("INSERT INTO double VALUES (1, 2); UPDATE double SET a = 5")
+        .await;
     let changes = tracker.changes("double").await;
     assert_eq!(changes[1].previous_primary_key.as_deref(), Some("[2,1]"));
     assert_eq!(changes[1].primary_key.as_deref(), Some("[2,5]"));
     let history = "SELECT count(*) FROM changes_history('plain', '1')";
-    assert_eq!(tracker.destination.query_one(history, &[]).await.expect("its history").get::<_, i64>(0), 3);
+    assert_eq!(
+        tracker
+            .destination
+            .query_one(history, &[])
+            .await
+            .expect("its history")
+            .get::<_, i64>(0),
+        3
+    );
 }
 
 #[tokio::test]
@@ -124,10 +172,27 @@ async fn one_statement_that_changes_many_rows_makes_a_change_of_each_in_order() 
         )
         .await;
     let changes = tracker.changes("t").await;
-    let count = |operation: &str| changes.iter().filter(|change| change.operation == operation).count();
-    assert_eq!((count("CREATE"), count("UPDATE"), count("DELETE")), (500, 501, 250));
-    assert!(changes.iter().all(|change| change.database == tracker.database() && change.schema == "public"));
-    let distinct = "SELECT count(DISTINCT id), count(DISTINCT transaction_id) FROM changes WHERE \"table\" = 't'";
-    let row = tracker.destination.query_one(distinct, &[]).await.expect("the changes");
+    let count = |operation: &str| {
+        changes
+            .iter()
+            .filter(|change| change.operation == operation)
+            .count()
+    };
+    assert_eq!(
+        (count("CREATE"), count("UPDATE"), count("DELETE")),
+        (500, 501, 250)
+    );
+    assert!(
+        changes
+            .iter()
+            .all(|change| change.database == tracker.database() && change.schema == "public")
+    );
+    let distinct =
+        "SELECT count(DISTINCT id), count(DISTINCT transaction_id) FROM changes WHERE \"table\" = 't'";
+    let row = tracker
+        .destination
+        .query_one(distinct, &[])
+        .await
+        .expect("the changes");
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (1_251, 1));
 }

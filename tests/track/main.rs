@@ -24,3 +24,5 @@ mod partitions;
 mod retention;
 mod rules;
 mod setup;
+
+mod places;

@@ -1,6 +1,6 @@
 //! Partitioned tables on the source.
 
-use crate::tracker::{Tracker, outlines};
+use crate::tracker::{Tracker, is_at_least, outlines};
 
 const EVENTS: &str = "
     CREATE TABLE events (id int, region text, x int, PRIMARY KEY (region, id)) PARTITION BY LIST (region);
@@ -21,13 +21,25 @@ async fn changes_of_partitions_are_their_own() {
     tracker.run(WRITES).await;
     assert!(tracker.changes("events").await.is_empty());
     // A row that moves to another partition is deleted in one and made in the other.
-    assert_eq!(outlines(&tracker.stored("events_eu").await), [r#"CREATE ["eu",1]"#, r#"DELETE ["eu",1]"#]);
+    assert_eq!(
+        outlines(&tracker.stored("events_eu").await),
+        [r#"CREATE ["eu",1]"#, r#"DELETE ["eu",1]"#]
+    );
     let us = tracker.stored("events_us").await;
-    assert_eq!(outlines(&us), [r#"CREATE ["us",2]"#, r#"UPDATE ["us",2]"#, r#"CREATE ["us",1]"#]);
+    assert_eq!(
+        outlines(&us),
+        [r#"CREATE ["us",2]"#, r#"UPDATE ["us",2]"#, r#"CREATE ["us",1]"#]
+    );
     assert_eq!(us[1].after, serde_json::json!({"x": 1, "region": "us", "id": 2}));
-    assert_eq!(outlines(&tracker.stored("events_other_0").await), [r#"CREATE ["jp",3]"#, r#"DELETE ["jp",3]"#]);
+    assert_eq!(
+        outlines(&tracker.stored("events_other_0").await),
+        [r#"CREATE ["jp",3]"#, r#"DELETE ["jp",3]"#]
+    );
     tracker.run("TRUNCATE events_eu; TRUNCATE events").await;
-    assert_eq!(outlines(&tracker.changes("events_eu").await)[2..], ["TRUNCATE", "TRUNCATE"]);
+    assert_eq!(
+        outlines(&tracker.changes("events_eu").await)[2..],
+        ["TRUNCATE", "TRUNCATE"]
+    );
     assert_eq!(outlines(&tracker.stored("events_us").await)[3..], ["TRUNCATE"]);
 }
 
@@ -48,7 +60,10 @@ async fn changes_of_partitions_are_those_of_the_whole_where_that_is_asked_for() 
             r#"DELETE ["jp",3]"#,
         ]
     );
-    assert_eq!(changes[3].after, serde_json::json!({"id": 2, "region": "us", "x": 1}));
+    assert_eq!(
+        changes[3].after,
+        serde_json::json!({"id": 2, "region": "us", "x": 1})
+    );
     for partition in ["events_eu", "events_us", "events_other", "events_other_0"] {
         assert!(tracker.stored(partition).await.is_empty(), "{partition}");
     }
@@ -58,7 +73,9 @@ async fn changes_of_partitions_are_those_of_the_whole_where_that_is_asked_for() 
 
 #[tokio::test]
 async fn partitions_come_and_go_in_the_middle_of_the_stream() {
-    for via_root in [false, true] {
+    // Version 14 goes on naming an attached partition by itself until its walsender starts anew.
+    let both = [false, true];
+    for via_root in both.into_iter().take(if is_at_least(15) { 2 } else { 1 }) {
         let arguments = ["--set", &format!("track.partitions_via_root={via_root}")];
         let mut tracker = Tracker::on(EVENTS, &arguments).await;
         for statement in [
@@ -97,7 +114,9 @@ async fn a_pattern_may_name_the_whole_or_a_part() {
     ] {
         let via_root = format!("track.partitions_via_root={via_root}");
         let mut tracker = Tracker::on(EVENTS, &["--exclude", exclude, "--set", &via_root]).await;
-        tracker.run("INSERT INTO events VALUES (1, 'eu', 0), (2, 'us', 0), (3, 'jp', 0)").await;
+        tracker
+            .run("INSERT INTO events VALUES (1, 'eu', 0), (2, 'us', 0), (3, 'jp', 0)")
+            .await;
         tracker.caught_up().await;
         let mut found = [0; 3];
         for (count, table) in found.iter_mut().zip(["events", "events_eu", "events_us"]) {
@@ -113,7 +132,10 @@ async fn a_list_of_tables_may_name_a_partitioned_one() {
     tracker.run(WRITES).await;
     assert_eq!(tracker.changes("events_us").await.len(), 3);
     tracker.run("CREATE TABLE events_cn PARTITION OF events FOR VALUES IN ('cn'); INSERT INTO events VALUES (7, 'cn', 0)").await;
-    assert_eq!(outlines(&tracker.changes("events_cn").await), [r#"CREATE ["cn",7]"#]);
+    assert_eq!(
+        outlines(&tracker.changes("events_cn").await),
+        [r#"CREATE ["cn",7]"#]
+    );
 }
 
 #[tokio::test]
@@ -123,7 +145,15 @@ async fn inherited_tables_are_tables_of_their_own() {
         &[],
     )
     .await;
-    tracker.run("INSERT INTO base VALUES (1); INSERT INTO derived VALUES (2, 2); UPDATE base SET id = id + 10").await;
-    assert_eq!(outlines(&tracker.changes("base").await), ["CREATE 1", "UPDATE 1 11"]);
-    assert_eq!(outlines(&tracker.stored("derived").await), ["CREATE 2", "UPDATE 2 12"]);
+    tracker
+        .run("INSERT INTO base VALUES (1); INSERT INTO derived VALUES (2, 2); UPDATE base SET id = id + 10")
+        .await;
+    assert_eq!(
+        outlines(&tracker.changes("base").await),
+        ["CREATE 1", "UPDATE 1 11"]
+    );
+    assert_eq!(
+        outlines(&tracker.stored("derived").await),
+        ["CREATE 2", "UPDATE 2 12"]
+    );
 }

@@ -45,8 +45,16 @@ pub async fn come_back_as(compared: &str, prepare: &str, types: &[Values<'_>]) {
     tracker.caught_up().await;
     let mut wrong = Vec::new();
     for (place, (type_name, values)) in types.iter().enumerate() {
-        let kept = tracker.source.query_one(&format!("SELECT count(*) FROM kept{place}"), &[]).await.expect("kept rows");
-        assert_eq!(usize::try_from(kept.get::<_, i64>(0)), Ok(values.len() + 1), "{type_name}");
+        let kept = tracker
+            .source
+            .query_one(&format!("SELECT count(*) FROM kept{place}"), &[])
+            .await
+            .expect("kept rows");
+        assert_eq!(
+            usize::try_from(kept.get::<_, i64>(0)),
+            Ok(values.len() + 1),
+            "{type_name}"
+        );
         for (operation, moved, side) in [
             ("CREATE", 0, "after"),
             ("UPDATE", 1_000, "before"),
@@ -63,8 +71,14 @@ pub async fn come_back_as(compared: &str, prepare: &str, types: &[Values<'_>]) {
                   WHERE c.id IS NULL OR c.incomplete IS NOT NULL OR k.v IS DISTINCT FROM r.v"
             );
             match tracker.source.query(&query, &[]).await {
-                Ok(rows) => wrong.extend(rows.iter().map(|row| format!("{type_name}: {}", row.get::<_, String>(0)))),
-                Err(error) => wrong.push(format!("{type_name}: {operation} {side}: {:?}", error.as_db_error())),
+                Ok(rows) => wrong.extend(
+                    rows.iter()
+                        .map(|row| format!("{type_name}: {}", row.get::<_, String>(0))),
+                ),
+                Err(error) => wrong.push(format!(
+                    "{type_name}: {operation} {side}: {:?}",
+                    error.as_db_error()
+                )),
             }
         }
     }
@@ -75,16 +89,26 @@ pub async fn come_back_as(compared: &str, prepare: &str, types: &[Values<'_>]) {
 pub async fn json_of(prepare: &str, values: &[(&str, &str, &str)]) {
     let mut tables = format!("{prepare};");
     for (place, (type_name, ..)) in values.iter().enumerate() {
-        write!(tables, "CREATE TABLE t{place} (id int PRIMARY KEY, v {type_name});").expect("text");
+        write!(
+            tables,
+            "CREATE TABLE t{place} (id int PRIMARY KEY, v {type_name});"
+        )
+        .expect("text");
     }
     let mut tracker = Tracker::on(&tables, &[]).await;
     for (place, (_, value, _)) in values.iter().enumerate() {
-        tracker.run(&format!("INSERT INTO t{place} VALUES (1, {value})")).await;
+        tracker
+            .run(&format!("INSERT INTO t{place} VALUES (1, {value})"))
+            .await;
     }
     tracker.caught_up().await;
     for (place, (type_name, value, wanted)) in values.iter().enumerate() {
         let wanted: Json = serde_json::from_str(wanted).expect("JSON");
         let stored = tracker.stored(&format!("t{place}")).await;
-        assert_eq!(stored.first().map(|change| &change.after["v"]), Some(&wanted), "{type_name} {value}");
+        assert_eq!(
+            stored.first().map(|change| &change.after["v"]),
+            Some(&wanted),
+            "{type_name} {value}"
+        );
     }
 }

@@ -24,11 +24,19 @@ async fn an_update_of_ignored_columns_alone_is_no_change() {
             ))
             .await;
     }
-    assert_eq!(outlines(&tracker.changes("complete").await), ["CREATE 1", "UPDATE 1", "DELETE 1"]);
+    assert_eq!(
+        outlines(&tracker.changes("complete").await),
+        ["CREATE 1", "UPDATE 1", "DELETE 1"]
+    );
     // Only the other column's name stands in the rule of a table.
-    assert_eq!(outlines(&tracker.stored("other").await), ["CREATE 1", "UPDATE 1", "UPDATE 1", "UPDATE 1", "DELETE 1"]);
+    assert_eq!(
+        outlines(&tracker.stored("other").await),
+        ["CREATE 1", "UPDATE 1", "UPDATE 1", "UPDATE 1", "DELETE 1"]
+    );
     // The log does not say what changed.
-    let plain = ["CREATE 1", "UPDATE 1", "UPDATE 1", "UPDATE 1", "UPDATE 1", "DELETE 1"];
+    let plain = [
+        "CREATE 1", "UPDATE 1", "UPDATE 1", "UPDATE 1", "UPDATE 1", "DELETE 1",
+    ];
     assert_eq!(outlines(&tracker.stored("plain").await), plain);
 }
 
@@ -64,7 +72,11 @@ fn said(change: &Change) -> [&str; 3] {
 async fn assert_nothing_leaked(tracker: &Tracker) {
     let query = "SELECT c::text FROM changes c WHERE c::text LIKE '%secret%'";
     let rows = tracker.destination.query(query, &[]).await.expect("the changes");
-    assert!(rows.is_empty(), "{:?}", rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>());
+    assert!(
+        rows.is_empty(),
+        "{:?}",
+        rows.iter().map(|row| row.get::<_, String>(0)).collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test]
@@ -122,7 +134,11 @@ async fn a_redacted_column_may_be_the_key() {
         .flat_map(|(table, rule)| [format!("{table}.id={rule}"), format!("{table}_double.id={rule}")])
         .collect();
     let set = format!("track.redact={}", rules.join(","));
-    let mut tracker = Tracker::on(&create.concat(), &["--set", &set, "--set", "track.redact_key=key"]).await;
+    let mut tracker = Tracker::on(
+        &create.concat(),
+        &["--set", &set, "--set", "track.redact_key=key"],
+    )
+    .await;
     for (table, _) in tables {
         tracker
             .run(&format!(
@@ -133,18 +149,30 @@ async fn a_redacted_column_may_be_the_key() {
     }
     tracker.caught_up().await;
     assert_nothing_leaked(&tracker).await;
-    assert_eq!(outlines(&tracker.stored("dropped").await), ["CREATE", "UPDATE", "UPDATE", "DELETE"]);
-    assert_eq!(outlines(&tracker.stored("masked").await), ["CREATE ***", "UPDATE ***", "UPDATE ***", "DELETE ***"]);
+    assert_eq!(
+        outlines(&tracker.stored("dropped").await),
+        ["CREATE", "UPDATE", "UPDATE", "DELETE"]
+    );
+    assert_eq!(
+        outlines(&tracker.stored("masked").await),
+        ["CREATE ***", "UPDATE ***", "UPDATE ***", "DELETE ***"]
+    );
     let hashed = tracker.stored("hashed").await;
     let key = hashed[0].primary_key.as_deref().expect("a key");
     assert_eq!((key.len(), hashed[1].primary_key.as_deref()), (64, Some(key)));
     assert_eq!(hashed[0].after["id"], key);
     assert_eq!(hashed[2].previous_primary_key.as_deref(), Some(key));
     assert_eq!(hashed[3].primary_key, hashed[2].primary_key);
-    let said: Vec<&Json> = hashed.iter().map(|change| &change.incomplete["redacted"]["id"]).collect();
+    let said: Vec<&Json> = hashed
+        .iter()
+        .map(|change| &change.incomplete["redacted"]["id"])
+        .collect();
     assert_eq!(said, ["present", "unchanged", "changed", "present"]);
     assert_eq!(outlines(&tracker.stored("dropped_double").await), ["CREATE"]);
-    assert_eq!(outlines(&tracker.stored("masked_double").await), [r#"CREATE [1,"***"]"#]);
+    assert_eq!(
+        outlines(&tracker.stored("masked_double").await),
+        [r#"CREATE [1,"***"]"#]
+    );
 }
 
 #[tokio::test]
@@ -159,7 +187,9 @@ async fn keys_of_the_context_are_dropped_masked_and_hashed_and_statements_lose_t
         tracker.run("BEGIN").await;
         let emit = "SELECT pg_logical_emit_message(true, '_bemi', $1::text)";
         tracker.source.execute(emit, &[&said]).await.expect("a message");
-        tracker.run("INSERT INTO plain VALUES ((SELECT count(*) FROM plain), 'Bob'); COMMIT").await;
+        tracker
+            .run("INSERT INTO plain VALUES ((SELECT count(*) FROM plain), 'Bob'); COMMIT")
+            .await;
     }
     let found = contexts(&tracker.changes("plain").await);
     assert_eq!(found[0]["user"].as_str().map(str::len), Some(64));

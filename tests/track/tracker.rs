@@ -22,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A table whose rows show that everything before them has been stored.
-const SENTINEL: &str = "CREATE TABLE IF NOT EXISTS sentinel (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY)";
+const SENTINEL: &str =
+    "CREATE TABLE IF NOT EXISTS sentinel (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY)";
 
 /// The server that the tests of this binary share. Each test has a slot of its own, and leaves it behind.
 pub fn cluster() -> &'static Cluster {
@@ -81,15 +82,34 @@ impl Tracker {
     }
 
     /// With a destination that the arguments name, and its `changes` in this schema.
-    pub async fn start(database: &str, destination: Client, schema: &'static str, arguments: &[&str]) -> Self {
+    pub async fn start(
+        database: &str,
+        destination: Client,
+        schema: &'static str,
+        arguments: &[&str],
+    ) -> Self {
         let source = support::connect(cluster().port(), database).await;
-        source.batch_execute(SENTINEL).await.expect("the sentinel's table");
+        Self::between(source, destination, database, schema, arguments).await
+    }
+
+    /// Between servers that the arguments name; its slot is called `slot`.
+    pub async fn between(
+        source: Client,
+        destination: Client,
+        slot: &str,
+        schema: &'static str,
+        arguments: &[&str],
+    ) -> Self {
+        source
+            .batch_execute(SENTINEL)
+            .await
+            .expect("the sentinel's table");
         let directory = tempfile::tempdir().expect("a directory");
-        let child = spawn(directory.path(), database, arguments);
+        let child = spawn(directory.path(), slot, arguments);
         let mut tracker = Self {
             child,
             directory,
-            database: database.to_owned(),
+            database: slot.to_owned(),
             source,
             destination,
             schema,
@@ -103,7 +123,14 @@ impl Tracker {
         let began = Instant::now();
         let is_read = "SELECT count(*) FROM pg_replication_slots JOIN pg_stat_replication ON pid = active_pid
                         WHERE slot_name = $1";
-        while self.source.query_one(is_read, &[&self.database]).await.expect("the slots").get::<_, i64>(0) == 0 {
+        while self
+            .source
+            .query_one(is_read, &[&self.database])
+            .await
+            .expect("the slots")
+            .get::<_, i64>(0)
+            == 0
+        {
             self.check_that_it_runs(began, "has not begun to follow");
             sleep(LOOK).await;
         }
@@ -123,14 +150,24 @@ impl Tracker {
 
     /// Waits until everything that is committed on the source by now has been stored.
     pub async fn caught_up(&mut self) {
-        let row = self.source.query_one("INSERT INTO sentinel DEFAULT VALUES RETURNING id", &[]).await;
+        let row = self
+            .source
+            .query_one("INSERT INTO sentinel DEFAULT VALUES RETURNING id", &[])
+            .await;
         let id: i64 = row.expect("a sentinel row").get(0);
         let arrived = format!(
             "SELECT count(*) FROM {}.changes WHERE \"table\" = 'sentinel' AND primary_key = $1",
             self.schema
         );
         let began = Instant::now();
-        while self.destination.query_one(&arrived, &[&id.to_string()]).await.expect("the changes").get::<_, i64>(0) == 0 {
+        while self
+            .destination
+            .query_one(&arrived, &[&id.to_string()])
+            .await
+            .expect("the changes")
+            .get::<_, i64>(0)
+            == 0
+        {
             self.check_that_it_runs(began, "has not caught up");
             sleep(LOOK).await;
         }
@@ -150,13 +187,20 @@ impl Tracker {
                FROM {}.changes WHERE \"table\" = $1 ORDER BY id",
             self.schema
         );
-        let rows = self.destination.query(&query, &[&table]).await.expect("the changes");
+        let rows = self
+            .destination
+            .query(&query, &[&table])
+            .await
+            .expect("the changes");
         rows.iter().map(Change::from).collect()
     }
 
     /// Asks it to end, and waits until it has.
     pub async fn stop(&mut self) -> ExitStatus {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("its process id");
+        let pid = i32::try_from(self.child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("its process id");
         kill_process(pid, Signal::TERM).expect("a signal sent");
         self.ended().await
     }

@@ -33,10 +33,16 @@ const VALUES: &[&str] = &[
 #[tokio::test]
 async fn jsonb_comes_back() {
     // Two of the values are texts that are cast to json first.
-    let values: Vec<String> = VALUES.iter().map(|value| value.replace("::json", "::jsonb")).collect();
+    let values: Vec<String> = VALUES
+        .iter()
+        .map(|value| value.replace("::json", "::jsonb"))
+        .collect();
     let mut values: Vec<&str> = values.iter().map(String::as_str).collect();
     // What type numeric can hold, and so jsonb.
-    values.extend(["repeat('9', 131072)::jsonb", "('0.' || repeat('1', 16383))::jsonb"]);
+    values.extend([
+        "repeat('9', 131072)::jsonb",
+        "('0.' || repeat('1', 16383))::jsonb",
+    ]);
     come_back_as(AS_TEXT, "", &[("jsonb", &values)]).await;
 }
 
@@ -61,7 +67,13 @@ async fn json_in_arrays_comes_back() {
     for type_name in ["jsonb", "json"] {
         let values: Vec<String> = values
             .iter()
-            .map(|value| if value.starts_with('A') { format!("{value}::{type_name}[]") } else { (*value).to_owned() })
+            .map(|value| {
+                if value.starts_with('A') {
+                    format!("{value}::{type_name}[]")
+                } else {
+                    (*value).to_owned()
+                }
+            })
             .collect();
         let values: Vec<&str> = values.iter().map(String::as_str).collect();
         come_back_as(AS_TEXT, "", &[(&format!("{type_name}[]"), &values)]).await;
@@ -73,13 +85,21 @@ async fn json_is_nested_in_json() {
     json_of(
         "CREATE DOMAIN document AS jsonb",
         &[
-            ("jsonb", r#"'{"a": [1.50, {"b": null}]}'"#, r#"{"a": [1.50, {"b": null}]}"#),
+            (
+                "jsonb",
+                r#"'{"a": [1.50, {"b": null}]}'"#,
+                r#"{"a": [1.50, {"b": null}]}"#,
+            ),
             ("json", r#"'{"b": 1,   "a": 2, "b": 3}'"#, r#"{"a": 2, "b": 3}"#),
             ("jsonb", r#"'"text"'"#, r#""text""#),
             ("jsonb", "'null'", "null"),
             ("json", "'[1, 2]'", "[1, 2]"),
             ("document", "'{\"a\": 1}'", "{\"a\": 1}"),
-            ("jsonb[]", r#"ARRAY['{"a": 1}'::jsonb, NULL]"#, r#"[{"a": 1}, null]"#),
+            (
+                "jsonb[]",
+                r#"ARRAY['{"a": 1}'::jsonb, NULL]"#,
+                r#"[{"a": 1}, null]"#,
+            ),
         ],
     )
     .await;
@@ -102,9 +122,16 @@ async fn what_jsonb_cannot_have_is_stored_as_its_text() {
     ];
     for (id, value) in (1_i32..).zip(values) {
         let insert = "INSERT INTO odd VALUES ($1, $2::text::json)";
-        tracker.source.execute(insert, &[&id, &value]).await.expect("type json takes it");
+        tracker
+            .source
+            .execute(insert, &[&id, &value])
+            .await
+            .expect("type json takes it");
     }
     let changes = tracker.changes("odd").await;
     let stored: Vec<&Json> = changes.iter().map(|change| &change.after["v"]).collect();
-    assert_eq!(stored, values.map(|value| json!(value)).iter().collect::<Vec<_>>());
+    assert_eq!(
+        stored,
+        values.map(|value| json!(value)).iter().collect::<Vec<_>>()
+    );
 }

@@ -24,16 +24,42 @@ const MADE: &str = "
 
 #[tokio::test]
 async fn enums_domains_and_composites_come_back() {
-    let moods = ["'sad'", "'it''s \"ok\"'", "'a,b'", r"E'x\\y'", "'\u{1F600}'", "''", "'NULL'"];
+    let moods = [
+        "'sad'",
+        "'it''s \"ok\"'",
+        "'a,b'",
+        r"E'x\\y'",
+        "'\u{1F600}'",
+        "''",
+        "'NULL'",
+    ];
     all_come_back(
         MADE,
         &[
             ("mood", &moods),
-            ("mood[]", &["ARRAY['sad', 'it''s \"ok\"', 'a,b', E'x\\\\y', '', 'NULL', NULL]::mood[]", "'{{sad},{\"\"}}'"]),
+            (
+                "mood[]",
+                &[
+                    "ARRAY['sad', 'it''s \"ok\"', 'a,b', E'x\\\\y', '', 'NULL', NULL]::mood[]",
+                    "'{{sad},{\"\"}}'",
+                ],
+            ),
             ("feeling", &moods),
             ("feeling[]", &["ARRAY['sad', 'a,b', NULL]::feeling[]"]),
-            ("pair", &["(1, 'a,b')", "(NULL, NULL)", "(NULL, '')", r#"(-1, E'"\\(){}\n''')"#, "(1, ' ')"]),
-            ("pair[]", &["ARRAY[(1, 'a,\"b'), NULL, (NULL, NULL)]::pair[]", "'{}'"]),
+            (
+                "pair",
+                &[
+                    "(1, 'a,b')",
+                    "(NULL, NULL)",
+                    "(NULL, '')",
+                    r#"(-1, E'"\\(){}\n''')"#,
+                    "(1, ' ')",
+                ],
+            ),
+            (
+                "pair[]",
+                &["ARRAY[(1, 'a,\"b'), NULL, (NULL, NULL)]::pair[]", "'{}'"],
+            ),
             ("couple", &["(1, 'a')::pair"]),
             ("couple[]", &["ARRAY[(1, 'a,b')::pair::couple]"]),
             (
@@ -44,7 +70,10 @@ async fn enums_domains_and_composites_come_back() {
                     "((NULL, E'\\\\\"'), 'it''s \"ok\"', '[0:0]={1}', '\"s\"', NULL)",
                 ],
             ),
-            ("nested[]", &["ARRAY[((1, 'x'), 'a,b', '{0.00}', '{\"k\": 1}', NULL)::nested]"]),
+            (
+                "nested[]",
+                &["ARRAY[((1, 'x'), 'a,b', '{0.00}', '{\"k\": 1}', NULL)::nested]"],
+            ),
             ("positive", &["1", "2147483647"]),
             ("very_positive", &["2"]),
             ("positive[]", &["'{1,NULL,2}'"]),
@@ -71,7 +100,14 @@ async fn domains_over_arrays_come_back_and_arrays_of_them() {
             ("numbers", &["'{1,NULL,2}'", "'{{1},{2}}'", "'[0:1]={1,2}'"]),
             ("more_numbers", &["'{1,2}'"]),
             ("labels", &["'{a,\"b c\"}'"]),
-            ("numbers[]", &[r#"'{"{1,2}","{3}",NULL}'"#, "'{\"{}\"}'", r#"'{"{{1,2},{3,4}}"}'"#]),
+            (
+                "numbers[]",
+                &[
+                    r#"'{"{1,2}","{3}",NULL}'"#,
+                    "'{\"{}\"}'",
+                    r#"'{"{{1,2},{3,4}}"}'"#,
+                ],
+            ),
             ("more_numbers[]", &[r#"'{"{1,2}","{3,4}"}'"#]),
         ],
     )
@@ -89,7 +125,11 @@ async fn what_users_make_is_in_json_what_it_is_made_of() {
             ("very_positive", "2", "2"),
             ("flag", "true", "true"),
             ("amount", "1", "1.00"),
-            ("moment", "'2026-11-24 10:00:00+00'", r#""2026-11-24T10:00:00+00:00""#),
+            (
+                "moment",
+                "'2026-11-24 10:00:00+00'",
+                r#""2026-11-24T10:00:00+00:00""#,
+            ),
             ("more_numbers", "'{1,2}'", "[1, 2]"),
             ("positive[]", "'{1,2}'", "[1, 2]"),
         ],
@@ -115,8 +155,18 @@ async fn xml_comes_back_where_the_server_has_it() {
     if client.batch_execute("SELECT xml '<a/>'").await.is_err() {
         return;
     }
-    let values = ["'<a b=\"1\">x &amp; y</a>'", "'text only'", "'<a>\u{1F600}</a>'", "'<a/><b/>'", "''"];
-    all_come_back("", &[("xml", &values), ("xml[]", &["ARRAY['<a>1</a>'::xml, NULL]"])]).await;
+    let values = [
+        "'<a b=\"1\">x &amp; y</a>'",
+        "'text only'",
+        "'<a>\u{1F600}</a>'",
+        "'<a/><b/>'",
+        "''",
+    ];
+    all_come_back(
+        "",
+        &[("xml", &values), ("xml[]", &["ARRAY['<a>1</a>'::xml, NULL]"])],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -130,15 +180,33 @@ async fn types_of_extensions_come_back() {
                 ("hstore[]", &[r#"ARRAY['a=>"1,2"'::hstore]"#][..]),
             ][..],
         ),
-        ("citext", &[("citext", &["'MiXed'", "''"][..]), ("citext[]", &["'{A,\"b c\"}'"][..])][..]),
-        ("ltree", &[("ltree", &["'Top.Science'", "''"][..]), ("lquery", &["'Top.*{1,2}.a|b@'"][..])][..]),
+        (
+            "citext",
+            &[
+                ("citext", &["'MiXed'", "''"][..]),
+                ("citext[]", &["'{A,\"b c\"}'"][..]),
+            ][..],
+        ),
+        (
+            "ltree",
+            &[
+                ("ltree", &["'Top.Science'", "''"][..]),
+                ("lquery", &["'Top.*{1,2}.a|b@'"][..]),
+            ][..],
+        ),
         ("cube", &[("cube", &["'(1,2),(3,4)'"][..])][..]),
         ("isn", &[("isbn13", &["'978-0-393-04002-9'"][..])][..]),
         ("seg", &[("seg", &["'1.50 .. 2'"][..])][..]),
         ("intarray", &[("query_int", &["'1&(2|3)'"][..])][..]),
     ] {
         let has_it = "SELECT count(*) FROM pg_available_extensions WHERE name = $1";
-        if client.query_one(has_it, &[&extension]).await.expect("extensions").get::<_, i64>(0) > 0 {
+        if client
+            .query_one(has_it, &[&extension])
+            .await
+            .expect("extensions")
+            .get::<_, i64>(0)
+            > 0
+        {
             all_come_back(&format!("CREATE EXTENSION {extension}"), types).await;
         }
     }

@@ -7,9 +7,28 @@ async fn networks_and_uuids_come_back() {
     all_come_back(
         "",
         &[
-            ("uuid", &["'00000000-0000-0000-0000-000000000000'", "'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'"]),
-            ("inet", &["'192.168.0.1'", "'192.168.0.1/24'", "'::1'", "'2001:db8::/32'", "'::ffff:1.2.3.4/128'", "'0.0.0.0/0'"]),
-            ("cidr", &["'192.168.0.0/24'", "'10/8'", "'2001:db8::/32'", "'::/0'"]),
+            (
+                "uuid",
+                &[
+                    "'00000000-0000-0000-0000-000000000000'",
+                    "'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'",
+                ],
+            ),
+            (
+                "inet",
+                &[
+                    "'192.168.0.1'",
+                    "'192.168.0.1/24'",
+                    "'::1'",
+                    "'2001:db8::/32'",
+                    "'::ffff:1.2.3.4/128'",
+                    "'0.0.0.0/0'",
+                ],
+            ),
+            (
+                "cidr",
+                &["'192.168.0.0/24'", "'10/8'", "'2001:db8::/32'", "'::/0'"],
+            ),
             ("macaddr", &["'08:00:2b:01:02:03'", "'ff-ff-ff-ff-ff-ff'"]),
             ("macaddr8", &["'08:00:2b:01:02:03:04:05'", "'08002b:010203'"]),
         ],
@@ -22,7 +41,10 @@ async fn shapes_come_back() {
     all_come_back(
         "",
         &[
-            ("point", &["'(0,0)'", "'(-1.5,1e300)'", "'(NaN,Infinity)'", "'(-0,5e-324)'"]),
+            (
+                "point",
+                &["'(0,0)'", "'(-1.5,1e300)'", "'(NaN,Infinity)'", "'(-0,5e-324)'"],
+            ),
             ("line", &["'{1,-1,0}'", "'{0,2,3.5}'"]),
             ("lseg", &["'[(1,2),(3,4)]'"]),
             ("box", &["'(3,4),(1,2)'", "'(Infinity,1),(-Infinity,0)'"]),
@@ -39,13 +61,41 @@ async fn ranges_and_multiranges_come_back() {
     all_come_back(
         "CREATE TYPE textrange AS RANGE (subtype = text)",
         &[
-            ("int4range", &["'empty'", "'[1,10)'", "'(,)'", "'[5,)'", "'(,5]'", "'[-2147483648,2147483647)'"]),
+            (
+                "int4range",
+                &[
+                    "'empty'",
+                    "'[1,10)'",
+                    "'(,)'",
+                    "'[5,)'",
+                    "'(,5]'",
+                    "'[-2147483648,2147483647)'",
+                ],
+            ),
             ("int8range", &["'[1,9223372036854775807)'"]),
             ("numrange", &["'[0.00,1.10]'", "'(-Infinity,NaN)'", "'empty'"]),
-            ("daterange", &["'[2026-01-01,infinity)'", "'(,0044-03-15 BC]'", "'[10000-01-01,)'"]),
-            ("tsrange", &["'[2026-01-01 10:00,2026-01-01 11:00]'", "'[-infinity,infinity]'"]),
+            (
+                "daterange",
+                &[
+                    "'[2026-01-01,infinity)'",
+                    "'(,0044-03-15 BC]'",
+                    "'[10000-01-01,)'",
+                ],
+            ),
+            (
+                "tsrange",
+                &["'[2026-01-01 10:00,2026-01-01 11:00]'", "'[-infinity,infinity]'"],
+            ),
             ("tstzrange", &["'[2026-01-01 10:00+05:45,)'"]),
-            ("textrange", &[r#"'["a,b","c\"d")'"#, r"textrange('(', E'\\')", "textrange('', 'null')", r"textrange(E'\n', 'x')"]),
+            (
+                "textrange",
+                &[
+                    r#"'["a,b","c\"d")'"#,
+                    r"textrange('(', E'\\')",
+                    "textrange('', 'null')",
+                    r"textrange(E'\n', 'x')",
+                ],
+            ),
             ("int4multirange", &["'{}'", "'{[1,2),[5,7)}'", "'{(,)}'"]),
             ("nummultirange", &["'{[0.0,1.0],(5,)}'"]),
             ("tsmultirange", &["'{[2026-01-01 10:00,2026-01-01 11:00]}'"]),
@@ -60,7 +110,15 @@ async fn types_of_search_come_back() {
     all_come_back(
         "",
         &[
-            ("tsvector", &["''", r"'a:1A b''c:2,3 ''quo ted''' ", "to_tsvector('english', 'The quick brown foxes jumped')", r#"$$'back\\slash' '"'$$"#]),
+            (
+                "tsvector",
+                &[
+                    "''",
+                    r"'a:1A b''c:2,3 ''quo ted''' ",
+                    "to_tsvector('english', 'The quick brown foxes jumped')",
+                    r#"$$'back\\slash' '"'$$"#,
+                ],
+            ),
             ("tsquery", &["''", "'a & !b | (c <2> d:*A)'", "'''quo ted'''"]),
             ("jsonpath", &["'$.a[*] ? (@.b > 1)'", r#"'$."a b"'"#]),
         ],
@@ -74,7 +132,10 @@ async fn types_of_the_server_itself_come_back() {
         "",
         &[
             ("regclass", &["'pg_class'", "'t0'", "0"]),
-            ("regtype", &["'int4'", "'text[]'", "'timestamp with time zone'", "'\"char\"'"]),
+            (
+                "regtype",
+                &["'int4'", "'text[]'", "'timestamp with time zone'", "'\"char\"'"],
+            ),
             ("regproc", &["'now'"]),
             ("regprocedure", &["'sum(int4)'"]),
             ("regoper", &["'pg_catalog.||/'"]),

@@ -38,7 +38,10 @@ async fn text_comes_back_in_every_character() {
             ("char(3)", &short),
             ("bpchar", &["'a  '", "''", "'   '"]),
             ("name", &["'a'", "''", r"E'a\tb\\c\x22'", "repeat('x', 63)::name"]),
-            ("\"char\"", &["'a'", "''", r"E'\\'", "'\"'", r"E'\n'", r"E'\x01'", r"E'\x7f'"]),
+            (
+                "\"char\"",
+                &["'a'", "''", r"E'\\'", "'\"'", r"E'\n'", r"E'\x01'", r"E'\x7f'"],
+            ),
             ("text COLLATE \"C\"", &["'a'"]),
             ("refcursor", &["'c'"]),
         ],
@@ -92,11 +95,16 @@ async fn texts_and_bytes_are_strings_in_json() {
 #[tokio::test]
 async fn a_byte_that_is_no_character_is_told_apart() {
     let mut tracker = Tracker::on("CREATE TABLE odd (id int PRIMARY KEY, v \"char\", w text)", &[]).await;
-    tracker.run("INSERT INTO odd VALUES (1, (-56)::\"char\", 'next')").await;
+    tracker
+        .run("INSERT INTO odd VALUES (1, (-56)::\"char\", 'next')")
+        .await;
     let changes = tracker.changes("odd").await;
     assert_eq!(changes[0].after["w"], "next");
     // Newer minor versions of the older majors write it as digits, too.
     let found = (changes[0].after["v"].as_str(), &changes[0].incomplete);
     let as_bytes = json!({"not_utf8": ["v"]});
-    assert!(found == (Some(r"\310"), &json!(null)) || found == (Some(r"\xc8"), &as_bytes), "{found:?}");
+    assert!(
+        found == (Some(r"\310"), &json!(null)) || found == (Some(r"\xc8"), &as_bytes),
+        "{found:?}"
+    );
 }
