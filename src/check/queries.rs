@@ -8,12 +8,13 @@ use tokio::io::AsyncReadExt;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
 
 use super::server::{ReplicaIdentity, ServerFacts, Service, TableFacts};
+use crate::client::reason;
 
 /// Why the server could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
     /// The server refused, or the connection broke.
-    #[error(transparent)]
+    #[error("{}", reason(.0))]
     Postgres(#[from] tokio_postgres::Error),
     /// It answered with something else than it was asked for.
     #[error("unexpected answer to the query for {0}; is this a PostgreSQL server?")]

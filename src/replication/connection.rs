@@ -37,7 +37,7 @@ const READ_BYTES: usize = 256 << 10;
 
 /// How the session writes values, whatever server and role are set to; what reads them relies on it
 /// (`crate::track::value`). A session that streams for days must not be ended for being idle either.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 9] = [
     ("client_encoding", "UTF8"),
     ("DateStyle", "ISO"),
     ("IntervalStyle", "iso_8601"),
@@ -45,6 +45,8 @@ const SETTINGS: [(&str, &str); 7] = [
     ("bytea_output", "hex"),
     ("extra_float_digits", "1"),
     ("statement_timeout", "0"),
+    ("lock_timeout", "0"),
+    ("idle_session_timeout", "0"),
 ];
 
 /// Why a replication connection failed.
@@ -169,6 +171,7 @@ impl ReplicationConnection {
         let packet = startup_packet(PROTOCOL_VERSION, parameters);
         self.send(&packet).await?;
         let mut auth = self.authentication(url, user)?;
+        let mut is_any_bytes = false;
         loop {
             let (tag, body) = self.frame().await?;
             match tag {
@@ -182,14 +185,18 @@ impl ReplicationConnection {
                         self.send(&answer).await?;
                     }
                 }
-                tag::READY_FOR_QUERY => return Ok(()),
-                tag::PARAMETER_STATUS
-                | tag::BACKEND_KEY_DATA
-                | tag::NEGOTIATE_PROTOCOL_VERSION
-                | tag::NOTICE_RESPONSE => {}
+                tag::READY_FOR_QUERY => break,
+                tag::PARAMETER_STATUS => is_any_bytes |= &body[..] == b"server_encoding\0SQL_ASCII\0",
+                tag::BACKEND_KEY_DATA | tag::NEGOTIATE_PROTOCOL_VERSION | tag::NOTICE_RESPONSE => {}
                 other => return Err(unexpected(other, "a login")),
             }
         }
+        // Such a database holds any bytes. Asked for UTF-8, the server would refuse the first row whose bytes are none, and
+        // with it all that come behind (`pg_server_to_any`, mbutils.c).
+        if is_any_bytes {
+            self.query("SET client_encoding = 'SQL_ASCII'").await?;
+        }
+        Ok(())
     }
 
     fn authentication(&self, url: &UpstreamUrl, user: &str) -> Result<UpstreamAuth, ReplicationError> {

@@ -4,6 +4,7 @@ use tokio_postgres::Client;
 
 use super::gap::{Gap, Progress};
 use super::partition::{Partition, bound, kept_from};
+use super::rights;
 use super::setup::{TopTable, quoted};
 use crate::client::reason;
 use crate::config::{PartitionBy, Retention, Track};
@@ -51,6 +52,19 @@ pub enum DestinationError {
     ForeignTable {
         /// Its schema.
         schema: String,
+    },
+    /// Not every character of the source could be stored, and one that cannot would stop everything behind it.
+    #[error(
+        "the database is in {0}, and the table changes needs one in UTF8: name another one with --destination"
+    )]
+    Encoding(String),
+    /// The role may not do what has to be done.
+    #[error("{user} lacks rights; as a superuser or the owner, run\n  {remedy}")]
+    Rights {
+        /// The role.
+        user: String,
+        /// What to run, a statement a line.
+        remedy: String,
     },
     /// A later bemi has been here.
     #[error("the table is of version {found}, made by a newer bemi; this one knows versions up to {known}")]
@@ -153,6 +167,7 @@ impl Destination {
     /// [`DestinationError`]
     pub async fn migrate(&self, schema_name: &str) -> Result<(), DestinationError> {
         const WHAT: &str = "cannot make the table changes";
+        rights::check(&self.client, schema_name, self.retention).await?;
         let version = self.version(schema_name).await?;
         let known = MIGRATIONS.len();
         let done = match usize::try_from(version) {

@@ -102,6 +102,8 @@ impl TrackError {
                 DestinationError::Postgres { source, .. } => of_postgres(source),
                 DestinationError::Locked { .. } | DestinationError::Superseded => Remedy::Wait,
                 DestinationError::ForeignTable { .. }
+                | DestinationError::Encoding(_)
+                | DestinationError::Rights { .. }
                 | DestinationError::Newer { .. }
                 | DestinationError::OtherForm(_) => Remedy::Operator,
             },

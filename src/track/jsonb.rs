@@ -9,9 +9,14 @@
 /// `max_stack_depth` of 2 MB; nobody's data does.
 const MAX_DEPTH: usize = 1_000;
 
-/// How many digits a number may have, and how large its exponent may be. Type numeric has 131,072 before and 16,383
-/// behind the decimal point.
-const MAX_DIGITS: usize = 10_000;
+/// How many digits type numeric has before the decimal point, and behind it (numeric.c: `NUMERIC_WEIGHT_MAX`,
+/// `NUMERIC_DSCALE_MAX`).
+const MAX_WHOLE_DIGITS: usize = 131_072;
+const MAX_FRACTION_DIGITS: usize = 16_383;
+
+/// How many digits a number with an exponent may have, and how large that may be: so that the two together stay within
+/// the former. jsonb itself never writes one.
+const MAX_DIGITS_AND_EXPONENT: usize = 10_000;
 
 /// What a text is to a jsonb column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,20 +191,20 @@ impl Scanner<'_> {
     }
 
     fn number(&mut self) -> Option<()> {
-        let begin = self.at;
         if self.peek() == Some(b'-') {
             self.at += 1;
         }
+        let (mut whole, mut fraction) = (1, 0);
         if self.peek() == Some(b'0') {
             self.at += 1;
         } else {
-            self.digits()?;
+            whole = self.digits()?.len();
         }
         if self.peek() == Some(b'.') {
             self.at += 1;
-            self.digits()?;
+            fraction = self.digits()?.len();
         }
-        if self.at - begin > MAX_DIGITS {
+        if whole > MAX_WHOLE_DIGITS || fraction > MAX_FRACTION_DIGITS {
             return None;
         }
         if matches!(self.peek(), Some(b'e' | b'E')) {
@@ -209,7 +214,7 @@ impl Scanner<'_> {
             }
             let exponent = self.digits()?;
             let exponent: usize = std::str::from_utf8(exponent).ok()?.parse().ok()?;
-            return (exponent <= MAX_DIGITS).then_some(());
+            return (exponent.max(whole + fraction) <= MAX_DIGITS_AND_EXPONENT).then_some(());
         }
         Some(())
     }
@@ -280,6 +285,16 @@ mod tests {
             assert_eq!(fit(text.as_bytes()), Fit::Not, "{text}");
         }
         assert_eq!(fit(b"\"\xFF\""), Fit::Not);
+    }
+
+    #[test]
+    fn a_number_has_as_many_digits_as_type_numeric() {
+        let fits = |text: String| fit(text.as_bytes()) == Fit::Other;
+        assert!(fits("9".repeat(131_072)) && !fits("9".repeat(131_073)));
+        assert!(fits(format!("-0.{}", "1".repeat(16_383))) && !fits(format!("0.{}", "1".repeat(16_384))));
+        assert!(
+            fits(format!("{}e1000", "9".repeat(10_000))) && !fits(format!("{}e1000", "9".repeat(10_001)))
+        );
     }
 
     #[test]

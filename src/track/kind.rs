@@ -119,12 +119,17 @@ impl Types {
         if let Some(base) = facts.base {
             return self.kind_within(base, depth);
         }
-        match facts.item {
-            Some(item) => Kind::Array {
-                item: Box::new(self.kind_within(item, depth)),
+        let Some(item) = facts.item else {
+            return Kind::Text;
+        };
+        match self.kind_within(item, depth) {
+            // Its items are of a domain over arrays. In JSON that would look like one array of two dimensions, and be read
+            // back as such.
+            Kind::Array { .. } => Kind::Text,
+            kind => Kind::Array {
+                item: Box::new(kind),
                 delimiter: self.facts.get(&item).map_or(b',', |facts| facts.delimiter),
             },
-            None => Kind::Text,
         }
     }
 }
@@ -173,6 +178,18 @@ mod tests {
                 delimiter: b';'
             }
         );
+    }
+
+    #[test]
+    fn an_array_of_a_domain_over_arrays_is_text() {
+        let mut types = Types::default();
+        types.learn([
+            facts(16_402, None, Some(16_401), b','),
+            facts(16_401, Some(1_007), None, b','),
+            facts(1_007, None, Some(23), b','),
+        ]);
+        assert!(matches!(types.kind(16_401), Kind::Array { .. }));
+        assert_eq!(types.kind(16_402), Kind::Text);
     }
 
     #[test]

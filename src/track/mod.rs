@@ -39,6 +39,7 @@ pub mod kind;
 pub mod partition;
 pub mod pipeline;
 pub mod report;
+mod rights;
 pub mod row;
 pub mod rules;
 pub mod run;

@@ -71,8 +71,8 @@ pub struct Rows {
     pub count: u64,
     /// When a transaction ends with it: everything up to here may be committed.
     pub boundary: Option<Boundary>,
-    /// The earliest and the latest commit of its rows.
-    pub span: (Timestamp, Timestamp),
+    /// A commit time of each day that its rows are of: behind a long pause one piece may hold many.
+    pub days: Vec<Timestamp>,
 }
 
 /// Works batches off until there are no more, or nobody wants the events.
@@ -128,7 +128,7 @@ struct Chunks {
     buffer: Vec<u8>,
     count: u64,
     complete: Option<Complete>,
-    span: Option<(Timestamp, Timestamp)>,
+    days: Vec<Timestamp>,
     /// The commit of the transaction under way.
     current: Timestamp,
     idle: Option<Lsn>,
@@ -153,7 +153,7 @@ impl Chunks {
             buffer: Vec::with_capacity(CHUNK_BYTES),
             count: 0,
             complete: None,
-            span: None,
+            days: Vec::new(),
             current: Timestamp(0),
             idle: None,
             is_awaited: false,
@@ -193,19 +193,27 @@ impl Chunks {
     }
 
     fn rows(&mut self, bytes: Vec<u8>, count: u64, boundary: Option<Boundary>) {
-        let span = self.span.unwrap_or((self.current, self.current));
-        self.span = (!self.buffer.is_empty()).then_some((self.current, self.current));
+        let mut days = mem::take(&mut self.days);
+        if days.is_empty() {
+            days.push(self.current);
+        }
+        if !self.buffer.is_empty() {
+            self.days.push(self.current);
+        }
         self.send(Event::Rows(Rows {
             bytes: bytes.into(),
             count,
             boundary,
-            span,
+            days,
         }));
     }
 
     fn note_commit(&mut self) {
-        let (first, last) = self.span.unwrap_or((self.current, self.current));
-        self.span = Some((first.min(self.current), last.max(self.current)));
+        let day = self.current.date();
+        // From behind: it is nearly always the same.
+        if !self.days.iter().rev().any(|noted| noted.date() == day) {
+            self.days.push(self.current);
+        }
     }
 }
 

@@ -108,10 +108,17 @@ pub struct RowWriter {
 /// What the column `incomplete` says: names of columns as JSON strings, for COPY.
 #[derive(Debug, Default)]
 struct Notes {
-    left_out: Vec<u8>,
-    not_utf8: Vec<u8>,
-    too_long: Vec<u8>,
-    redacted: Vec<u8>,
+    left_out: Names,
+    not_utf8: Names,
+    too_long: Names,
+    redacted: Names,
+}
+
+/// A list of columns, none of them twice: in a text of names one could be found that is a part of another.
+#[derive(Debug, Default)]
+struct Names {
+    text: Vec<u8>,
+    places: Vec<usize>,
 }
 
 impl RowWriter {
@@ -213,7 +220,7 @@ impl RowWriter {
                 continue;
             }
             if let Some(list) = self.notes.list_of(value) {
-                note(list, &column.name);
+                list.add(place, &column.name);
                 continue;
             }
             out.put(separator);
@@ -221,7 +228,7 @@ impl RowWriter {
             out.put(&column.name);
             out.put(b":");
             if !write_value(out, column, rules, value) {
-                note(&mut self.notes.not_utf8, &column.name);
+                self.notes.not_utf8.add(place, &column.name);
             }
         }
         out.put(if separator == b"{" { b"{}" } else { b"}" });
@@ -230,9 +237,10 @@ impl RowWriter {
     fn incomplete(&mut self, out: &mut impl Put, table: &Table, change: &Change<'_>) {
         for (place, column) in table.columns.iter().enumerate() {
             if column.redaction.is_some() && !matches!(change, Change::Truncate) {
-                note(&mut self.notes.redacted, &column.name);
-                self.notes.redacted.put(b":");
-                self.notes.redacted.put(said_of_redacted(place, column, change));
+                let said = said_of_redacted(place, column, change);
+                self.notes.redacted.add(place, &column.name);
+                self.notes.redacted.text.put(b":");
+                self.notes.redacted.text.put(said);
             }
         }
         let mut separator: &[u8] = b"{";
@@ -242,8 +250,8 @@ impl RowWriter {
             separator = b",";
         }
         for (open, list, close) in self.notes.lists() {
-            if !list.is_empty() {
-                for part in [mem::replace(&mut separator, b","), open, list, close] {
+            if !list.text.is_empty() {
+                for part in [mem::replace(&mut separator, b","), open, &list.text, close] {
                     out.put(part);
                 }
                 list.clear();
@@ -255,7 +263,7 @@ impl RowWriter {
 }
 
 /// What stands in front of a list, the list, and what stands behind it.
-type List<'a> = (&'static [u8], &'a mut Vec<u8>, &'static [u8]);
+type List<'a> = (&'static [u8], &'a mut Names, &'static [u8]);
 
 impl Notes {
     fn lists(&mut self) -> [List<'_>; 4] {
@@ -268,7 +276,7 @@ impl Notes {
     }
 
     /// Where a value that is not there is noted.
-    fn list_of(&mut self, value: &Value<'_>) -> Option<&mut Vec<u8>> {
+    fn list_of(&mut self, value: &Value<'_>) -> Option<&mut Names> {
         match value {
             Value::UnchangedToast => Some(&mut self.left_out),
             Value::TooLong => Some(&mut self.too_long),
@@ -277,15 +285,23 @@ impl Notes {
     }
 }
 
-fn note(list: &mut Vec<u8>, name: &[u8]) {
-    // In both the old row and the new one.
-    if memchr::memmem::find(list, name).is_some() {
-        return;
+impl Names {
+    /// Unless it is there: a column may be noted for the old row and for the new one.
+    fn add(&mut self, place: usize, name: &[u8]) {
+        if self.places.contains(&place) {
+            return;
+        }
+        if !self.places.is_empty() {
+            self.text.push(b',');
+        }
+        self.places.push(place);
+        self.text.extend_from_slice(name);
     }
-    if !list.is_empty() {
-        list.push(b',');
+
+    fn clear(&mut self) {
+        self.text.clear();
+        self.places.clear();
     }
-    list.extend_from_slice(name);
 }
 
 /// False where it is no UTF-8.

@@ -43,15 +43,20 @@ use crate::tls::upstream::UpstreamTls;
 /// What `pg_stat_activity` and `pg_stat_replication` show.
 pub const APPLICATION_NAME: &str = "bemi track";
 
-/// A session that waits for the next change, or for a slow transaction to end, is not to be ended for that.
-const PATIENCE: &str = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_session_timeout = 0; \
-     SET idle_in_transaction_session_timeout = 0";
-
 /// Read from the socket at once: permits for less are not asked for.
 const READ_BYTES: usize = 256 << 10;
 
 /// Permits are counted in these.
 const PERMIT_BYTES: usize = 1 << 10;
+
+/// Of every session but the stream's, whatever the role is set to: making the slot and storing a large transaction take
+/// as long as they take, and a session may have nothing to do for days.
+const NO_TIMEOUTS: &str = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_session_timeout = 0; \
+     SET idle_in_transaction_session_timeout = 0";
+
+/// How long adding a table to the publication may wait for those who work on the table; it is tried again. Meanwhile
+/// nothing is read.
+const LOCK_TIMEOUT: &str = "SET lock_timeout = '2s'";
 
 /// Why a table has a gap.
 const ADDED_LATER: &str = "the table was made after the publication, which lists its tables, and added to it then; what \
@@ -111,7 +116,7 @@ impl Endpoints {
     /// # Errors
     /// [`TrackError`]
     pub async fn source(&self, config: &Config) -> Result<Client, TrackError> {
-        connect(&self.source, &config.upstream.url, "source").await
+        session_on(&self.source, &config.upstream.url, "source").await
     }
 
     /// An ordinary session on the destination.
@@ -119,9 +124,7 @@ impl Endpoints {
     /// # Errors
     /// [`TrackError`]
     pub async fn destination(&self, config: &Config) -> Result<Client, TrackError> {
-        client::connect(&self.destination, destination_url(config), APPLICATION_NAME)
-            .await
-            .map_err(|error| TrackError::from_client("destination", error))
+        session_on(&self.destination, destination_url(config), "destination").await
     }
 
     async fn replication(&self, config: &Config) -> Result<ReplicationConnection, TrackError> {
@@ -129,14 +132,20 @@ impl Endpoints {
     }
 }
 
-async fn connect(upstream: &Upstream, url: &UpstreamUrl, whose: &'static str) -> Result<Client, TrackError> {
+async fn session_on(
+    upstream: &Upstream,
+    url: &UpstreamUrl,
+    whose: &'static str,
+) -> Result<Client, TrackError> {
+    let failed = |error| TrackError::from_client(whose, error);
     let client = client::connect(upstream, url, APPLICATION_NAME)
         .await
-        .map_err(|error| TrackError::from_client(whose, error))?;
-    match client.batch_execute(PATIENCE).await {
-        Ok(()) => Ok(client),
-        Err(error) => Err(TrackError::from_client(whose, error.into())),
-    }
+        .map_err(failed)?;
+    client
+        .batch_execute(NO_TIMEOUTS)
+        .await
+        .map_err(|error| failed(error.into()))?;
+    Ok(client)
 }
 
 /// Where `changes` is: another database, or the source itself.
@@ -518,6 +527,7 @@ impl Pump {
                     self.pass_on().await?;
                 }
                 Step::LookForTables => {
+                    // A borrow that lived on while the look waits would lock the store out, and with it this only thread.
                     let stored = *self.stored.borrow();
                     tables.look(stored).await?;
                 }
@@ -595,6 +605,7 @@ impl Tables<'_> {
             return Ok(());
         };
         let gaps = self.destination.begin_gaps(&new, stored, ADDED_LATER).await?;
+        let statement = format!("{LOCK_TIMEOUT}; {statement}");
         if let Err(error) = self.client.batch_execute(&statement).await {
             // Where there was no answer, they may well have been added.
             if error.as_db_error().is_some() {

@@ -28,7 +28,7 @@ impl SourceCatalog {
 
 /// A partition's primary key is its own; where the stream speaks of the root, its oid is the root's.
 const TABLE: &str = "
-    SELECT array(SELECT convert_to(a.attname, 'UTF8')
+    SELECT array(SELECT convert_to(a.attname, CASE pg_catalog.getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END)
                    FROM pg_catalog.pg_index i
                   CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)
                    JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum

@@ -180,7 +180,7 @@ impl Store {
                 }
             }
         };
-        self.partitions_for(&mut open, rows.span).await?;
+        self.partitions_for(&mut open, &rows.days).await?;
         let copy = match &mut open.copy {
             Some(copy) => copy,
             none => {
@@ -202,13 +202,9 @@ impl Store {
     }
 
     /// Rows that come late need partitions of the past.
-    async fn partitions_for(
-        &mut self,
-        open: &mut Open,
-        (first, last): (Timestamp, Timestamp),
-    ) -> Result<(), DestinationError> {
-        for time in [first, last] {
-            let partition = self.destination.partition_of(time);
+    async fn partitions_for(&mut self, open: &mut Open, days: &[Timestamp]) -> Result<(), DestinationError> {
+        for day in days {
+            let partition = self.destination.partition_of(*day);
             if let Some(wanted) = partition.filter(|_| partition != self.partition) {
                 end_copy(open).await?;
                 self.destination.make_partition(&wanted).await?;

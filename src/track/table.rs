@@ -91,24 +91,28 @@ impl Table {
     }
 }
 
+/// The primary key. Under the default identity the stream says which columns it has, as of the change; the catalog, which
+/// may be ahead of the stream, then only says in which order. Otherwise the catalog alone knows it.
 fn places(relation: &Relation<'_>, primary_key: Option<&[Vec<u8>]>) -> Vec<usize> {
-    let place = |wanted: &[u8]| relation.columns.iter().position(|column| column.name == wanted);
-    match primary_key {
-        Some(names) => names
+    let place = |wanted: &Vec<u8>| {
+        relation
+            .columns
             .iter()
-            .map(|name| place(name))
-            .collect::<Option<_>>()
-            .unwrap_or_default(),
-        None if relation.replica_identity == ReplicaIdentity::Default => {
-            let keys = relation
-                .columns
-                .iter()
-                .enumerate()
-                .filter(|(_, column)| column.is_key);
-            keys.map(|(place, _)| place).collect()
-        }
-        None => Vec::new(),
+            .position(|column| column.name == wanted.as_slice())
+    };
+    let ordered: Option<Vec<usize>> = primary_key.and_then(|names| names.iter().map(place).collect());
+    let ordered = ordered.unwrap_or_default();
+    if relation.replica_identity != ReplicaIdentity::Default {
+        return ordered;
     }
+    let keys = relation
+        .columns
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| column.is_key);
+    let keys: Vec<usize> = keys.map(|(place, _)| place).collect();
+    let is_the_same = ordered.len() == keys.len() && ordered.iter().all(|place| keys.contains(place));
+    if is_the_same { ordered } else { keys }
 }
 
 fn copied(text: &str) -> Vec<u8> {
@@ -173,6 +177,20 @@ mod tests {
                 .primary_key
                 .is_empty()
         );
+    }
+
+    #[test]
+    fn where_catalog_and_stream_differ_the_stream_is_of_the_time_of_the_change() {
+        assert_eq!(
+            table(ReplicaIdentity::Default, Some(&["a\tb", "id"])).primary_key,
+            [1, 0]
+        );
+        assert_eq!(table(ReplicaIdentity::Default, Some(&["c"])).primary_key, [0, 1]);
+        assert_eq!(
+            table(ReplicaIdentity::Default, Some(&["renamed", "id"])).primary_key,
+            [0, 1]
+        );
+        assert_eq!(table(ReplicaIdentity::Default, Some(&[])).primary_key, [0, 1]);
     }
 
     #[test]

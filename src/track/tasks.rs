@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::destination::Destination;
 use super::error::TrackError;
+use super::rights;
 use super::rules::Rules;
 use super::session::Endpoints;
 use super::setup::{self, SourceFacts};
@@ -45,13 +46,12 @@ pub async fn setup_script(config: &Config, home: Option<&Path>) -> Result<String
         &track.destination
     };
     script.push_str(&format!("\n-- On the destination: {destination}\n"));
-    if let Some(user) = &destination.user {
-        let (schema, user) = (setup::quoted(&track.schema), setup::quoted(user));
-        script.push_str(&format!(
-            "-- as {user}, or with: GRANT USAGE ON SCHEMA {schema} TO {user}; and the tables owned by {user}\n"
-        ));
-    }
     script.push_str(&Destination::script(track));
+    if let Some(user) = &destination.user {
+        for statement in rights::grants(track, user) {
+            script.push_str(&format!("{statement}\n"));
+        }
+    }
     Ok(script)
 }
 

@@ -2,7 +2,8 @@
 //!
 //! What comes in is the output of the type's output function under the settings of our session (`DateStyle` ISO,
 //! `IntervalStyle` iso_8601, `TimeZone` UTC, `bytea_output` hex); what comes out reads back into the same value through
-//! `jsonb_populate_record`, with one exception: the JSON value `null` in a jsonb column reads back as NULL.
+//! `jsonb_populate_record`, with two exceptions: the JSON value `null` in a jsonb column reads back as NULL, and JSON that
+//! jsonb cannot hold (`super::jsonb`) as a JSON string of its text.
 
 use super::array::{Token, is_array, tokens, unquoted};
 use super::copy::{self, Put};
@@ -28,7 +29,11 @@ fn write_utf8(out: &mut impl Put, kind: &Kind, text: &[u8]) {
         Kind::Json if fit(text) != Fit::Not => copy::json(out, text),
         Kind::Timestamp if is_time(text) => timestamp(out, text, false),
         Kind::TimestampTz if is_time(text) => timestamp(out, text, true),
-        Kind::Array { item, delimiter } if is_array(text, *delimiter) => array(out, item, *delimiter, text),
+        Kind::Array { item, delimiter }
+            if is_array(text, *delimiter) && !is_ambiguous(item, *delimiter, text) =>
+        {
+            array(out, item, *delimiter, text);
+        }
         Kind::Boolean
         | Kind::Number
         | Kind::Json
@@ -48,7 +53,8 @@ fn is_number(text: &[u8]) -> bool {
 
 /// Neither `infinity` nor a time before Christ, which ISO 8601 counts in another way.
 fn is_time(text: &[u8]) -> bool {
-    let may_be_in_a_time = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b':' | b' ' | b'.' | b'+');
+    let may_be_in_a_time =
+        |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b':' | b' ' | b'.' | b'+');
     text.first().is_some_and(u8::is_ascii_digit) && text.iter().all(may_be_in_a_time)
 }
 
@@ -69,6 +75,20 @@ fn timestamp(out: &mut impl Put, text: &[u8], has_zone: bool) {
         out.put(b":00");
     }
     out.put(b"\"");
+}
+
+/// Whether an item is JSON that would be taken for a part of the array around it: an array for one of its dimensions,
+/// `null` for NULL. Such an array is written as one string, which reads back as what it is.
+fn is_ambiguous(item: &Kind, delimiter: u8, text: &[u8]) -> bool {
+    let begins_so = |json: &[u8]| {
+        let json = json.trim_ascii_start();
+        json.starts_with(b"[") || json.starts_with(b"null")
+    };
+    *item == Kind::Json
+        && tokens(text, delimiter).any(|token| match token {
+            Token::Plain(value) | Token::Quoted(value) => begins_so(value),
+            Token::Open | Token::Close | Token::Delimiter | Token::Null => false,
+        })
 }
 
 fn array(out: &mut impl Put, item: &Kind, delimiter: u8, text: &[u8]) {
@@ -161,6 +181,17 @@ mod tests {
         assert_eq!(json(&array_of(Kind::Json), r#"{"{\"a\": 1}"}"#), r#"[{"a": 1}]"#);
         assert_eq!(json(&array_of(Kind::Boolean), "{t,f}"), "[true,false]");
         assert_eq!(json(&array_of(Kind::Number), "[0:1]={1,2}"), "\"[0:1]={1,2}\"");
+    }
+
+    #[test]
+    fn an_array_of_json_arrays_is_not_taken_for_one_of_two_dimensions() {
+        assert_eq!(
+            json(&array_of(Kind::Json), r#"{"[1, 2]",3}"#),
+            r#""{\"[1, 2]\",3}""#
+        );
+        assert_eq!(json(&array_of(Kind::Json), "{null,3}"), r#""{null,3}""#);
+        assert_eq!(json(&array_of(Kind::Json), "{NULL,3}"), "[null,3]");
+        assert_eq!(json(&array_of(Kind::Json), "{{1,2},{3,4}}"), "[[1,2],[3,4]]");
     }
 
     #[test]

@@ -26,8 +26,8 @@ pub mod program;
 pub mod proxy;
 pub mod raw;
 pub mod referee;
-pub mod version;
 pub mod track_process;
+pub mod version;
 pub mod wal;
 
 use std::sync::OnceLock;
