@@ -12,6 +12,7 @@ use crate::replication::{Lsn, Timestamp};
 pub struct Stats {
     changes: AtomicU64,
     received: AtomicU64,
+    log_end: AtomicU64,
     stored: AtomicU64,
     committed_at: AtomicI64,
 }
@@ -30,18 +31,23 @@ impl Stats {
         self.stored.store(stored.0, Ordering::Relaxed);
     }
 
+    /// Where the source's log ends.
+    pub fn log_ends_at(&self, lsn: Lsn) {
+        self.log_end.store(lsn.0, Ordering::Relaxed);
+    }
+
     /// Changes stored since the process began.
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::Relaxed)
     }
 
-    /// How things stand after `elapsed` since there were `before` changes. `source` is the end of the source's log.
+    /// How things stand after `elapsed` since there were `before` changes.
     #[must_use]
-    pub fn line(&self, before: u64, elapsed: Duration, source: Option<Lsn>, now: Timestamp) -> Line {
+    pub fn line(&self, before: u64, elapsed: Duration, now: Timestamp) -> Line {
         let stored = self.stored.load(Ordering::Relaxed);
         let received = self.received.load(Ordering::Relaxed);
-        let end = source.map_or(received, |lsn| lsn.0.max(received));
+        let end = self.log_end.load(Ordering::Relaxed).max(received);
         let committed_at = Some(self.committed_at.load(Ordering::Relaxed)).filter(|micros| *micros != 0);
         let changes = self.changes();
         let is_behind = received > stored && changes != before;
@@ -126,9 +132,7 @@ mod tests {
     #[test]
     fn a_line_says_how_fast_and_how_far() {
         let stats = Stats::default();
-        let nothing = stats
-            .line(0, Duration::from_secs(1), None, Timestamp(0))
-            .to_string();
+        let nothing = stats.line(0, Duration::from_secs(1), Timestamp(0)).to_string();
         assert_eq!(nothing, "0 changes, 0/s, lag 0 B and 0.0 s, last commit none yet");
         let boundary = Boundary {
             end_lsn: Lsn(1 << 20),
@@ -136,12 +140,8 @@ mod tests {
         };
         stats.stored(500, boundary);
         stats.moved(Lsn(2 << 20), Lsn(1 << 20));
-        let line = stats.line(
-            0,
-            Duration::from_secs(2),
-            Some(Lsn(3 << 20)),
-            Timestamp(61_500_000),
-        );
+        stats.log_ends_at(Lsn(3 << 20));
+        let line = stats.line(0, Duration::from_secs(2), Timestamp(61_500_000));
         assert_eq!(
             line.to_string(),
             "500 changes, 250/s, lag 2.0 MiB and 1.5 s, last commit 2000-01-01 00:01:00"

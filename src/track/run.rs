@@ -120,7 +120,7 @@ async fn report(stats: Arc<Stats>, report_interval: Duration) {
         if at.elapsed() < Duration::from_millis(500) {
             continue;
         }
-        let line = stats.line(before, at.elapsed(), None, Timestamp::of(SystemTime::now()));
+        let line = stats.line(before, at.elapsed(), Timestamp::of(SystemTime::now()));
         (before, at) = (line.changes, Instant::now());
         if is_live {
             // A terminal that is gone is no reason to stop.

@@ -43,6 +43,9 @@ use crate::tls::upstream::UpstreamTls;
 /// What `pg_stat_activity` and `pg_stat_replication` show.
 pub const APPLICATION_NAME: &str = "bemi track";
 
+/// Between two looks at where the source's log ends, for the report of the lag: the stream only tells what it has sent.
+const LOG_END_INTERVAL: Duration = Duration::from_secs(2);
+
 /// Read from the socket at once: permits for less are not asked for.
 const READ_BYTES: usize = 256 << 10;
 
@@ -473,6 +476,7 @@ enum Step {
     Permit(Option<OwnedSemaphorePermit>),
     Read(Result<(), crate::replication::connection::ReplicationError>),
     LookForTables,
+    LookForLogEnd,
 }
 
 impl Pump {
@@ -485,6 +489,8 @@ impl Pump {
     ) -> Result<Ended, TrackError> {
         let mut look = interval(tables.shared.config.track.tables_interval);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut measure = interval(LOG_END_INTERVAL);
+        measure.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first tick comes at once; the set-up has just looked.
         look.tick().await;
         let mut is_assembling = true;
@@ -501,6 +507,7 @@ impl Pump {
                 // The store may have ended; its handle says so.
                 Ok(()) = self.stored.changed() => Step::Stored,
                 _ = look.tick(), if tables.is_needed => Step::LookForTables,
+                _ = measure.tick() => Step::LookForLogEnd,
                 permit = Arc::clone(&self.budget).acquire_many_owned(missing), if missing > 0 && is_open => Step::Permit(permit.ok()),
                 read = self.stream.read(), if missing == 0 && is_open => Step::Read(read),
             };
@@ -526,6 +533,7 @@ impl Pump {
                     read?;
                     self.pass_on().await?;
                 }
+                Step::LookForLogEnd => self.stats.log_ends_at(source::log_end(&tables.client).await?),
                 Step::LookForTables => {
                     // A borrow that lived on while the look waits would lock the store out, and with it this only thread.
                     let stored = *self.stored.borrow();

@@ -115,6 +115,12 @@ fn preflight(facts: &SourceFacts, track: &Track) -> Vec<Finding> {
         user, in_recovery, ..
     } = &facts.server;
     let mut findings = vec![server::version(&facts.server), server::wal_level(&facts.server)];
+    if !facts.server.is_direct {
+        findings.push(
+            Finding::mend("pooler", "a pooler is in between, which does not pass the log on")
+                .by("give the URL of the server itself as --source"),
+        );
+    }
     if *in_recovery {
         findings.push(
             Finding::mend(
@@ -532,6 +538,7 @@ mod tests {
     fn what_is_missing_is_named_with_what_to_run_as_whom() {
         let mut facts = facts();
         facts.server.wal_level = "replica".into();
+        facts.server.is_direct = false;
         facts.may_replicate = false;
         facts.may_create = false;
         facts.slots_used = 10;
@@ -539,7 +546,14 @@ mod tests {
         let setup = planned(&facts, &Track::default());
         assert_eq!(
             mends(&setup),
-            ["wal_level", "REPLICATION", "slots", "senders", "publication"]
+            [
+                "wal_level",
+                "pooler",
+                "REPLICATION",
+                "slots",
+                "senders",
+                "publication"
+            ]
         );
     }
 
