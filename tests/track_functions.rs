@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 const CHANGES: &str = include_str!("../src/track/schema/changes.sql");
 const FUNCTIONS: &str = include_str!("../src/track/schema/functions.sql");
 const CASES: &str = include_str!("track/functions.sql");
-const FIXTURE: &str = include_str!("models/fixture.sql");
+const FIXTURE: &str = include_str!("track/story.sql");
 const DOCUMENTATION: &str = include_str!("../docs/changes.md");
 
 const DEFAULT_PARTITION: &str = "CREATE TABLE @schema@.changes_default PARTITION OF @schema@.changes DEFAULT";

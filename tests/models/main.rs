@@ -1,7 +1,8 @@
 //! The queries of `examples/models` find what they should. Run by `make test-models`, not by `make test`: each needs what
 //! `scripts/install-models.sh` installs.
 //!
-//! `changes` is one plain table for the first run and partitioned by time for the second; both hold tests/models/fixture.sql.
+//! `changes` is one plain table for the first run and partitioned by time for the second. Both are filled by `bemi track` from
+//! what examples/models/README.md tells, done through a proxy.
 //!
 //! `cargo test --test models -- prisma rails` runs only these.
 
@@ -11,12 +12,40 @@ mod support;
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use support::cluster;
+use support::track_process::TrackProcess;
 
-const CHANGES: &str = include_str!("../../src/track/schema/changes.sql");
-const FUNCTIONS: &str = include_str!("../../src/track/schema/functions.sql");
-const FIXTURE: &str = include_str!("fixture.sql");
+const TABLE: &str = "CREATE TABLE todo (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, task text NOT NULL, \
+     done boolean NOT NULL DEFAULT false); ALTER TABLE todo REPLICA IDENTITY FULL";
+
+/// Who, in which request, and what.
+const STORY: [(&str, &str); 5] = [
+    (
+        r#"{"user_id": 187234, "request_id": "r-1"}"#,
+        "INSERT INTO todo (task) VALUES ('Sleep')",
+    ),
+    (
+        r#"{"user_id": 187234, "request_id": "r-2"}"#,
+        "BEGIN; UPDATE todo SET task = 'Eat' WHERE id = 1; INSERT INTO todo (task) VALUES ('Repeat'); COMMIT",
+    ),
+    (
+        r#"{"user_id": 42, "request_id": "r-3"}"#,
+        "UPDATE todo SET done = true WHERE id = 2",
+    ),
+    (
+        r#"{"user_id": 42, "request_id": "r-4"}"#,
+        "DELETE FROM todo WHERE id = 2",
+    ),
+    ("", "INSERT INTO todo (task) VALUES ('Nobody said')"),
+];
+
+/// How many changes that makes.
+const CHANGES: i64 = 6;
+
+/// Between two of them: the questions about a time tell them apart by milliseconds.
+const PAUSE: Duration = Duration::from_millis(20);
 
 const NAMES: [&str; 3] = ["prisma", "sqlalchemy", "rails"];
 
@@ -27,16 +56,8 @@ async fn main() -> ExitCode {
         .filter(|word| !word.starts_with('-'))
         .collect();
     let databases = [
-        ("one plain table", database("id", "", "").await),
-        (
-            "a partitioned table",
-            database(
-                "id, committed_at",
-                "PARTITION BY RANGE (committed_at)",
-                "CREATE TABLE changes_default PARTITION OF changes DEFAULT",
-            )
-            .await,
-        ),
+        ("one plain table", database(&[]).await),
+        ("a partitioned table", database(&["--retention", "90d"]).await),
     ];
     let (mut passed, mut failed) = (0, 0);
     for name in NAMES {
@@ -62,21 +83,53 @@ async fn main() -> ExitCode {
     }
 }
 
-/// A database with the tables of bemi track, filled.
-async fn database(primary_key: &str, partitioning: &str, partition: &str) -> String {
+/// A database with the table `changes`, filled by `bemi track` with these arguments.
+async fn database(arguments: &[&str]) -> String {
     let name = support::database(cluster()).await;
     let client = support::connect(cluster().port(), &name).await;
-    for script in [CHANGES, FUNCTIONS, partition, FIXTURE] {
-        let script = script
-            .replace("@schema@", "public")
-            .replace("@primary_key@", primary_key)
-            .replace("@partitioning@", partitioning);
+    client.batch_execute(TABLE).await.expect("the table");
+    // The slot's name is the server's.
+    let arguments = [&["--slot", &*name], arguments].concat();
+    let tracker = TrackProcess::on(cluster(), &name, &arguments);
+    wait_for(&tracker, || async {
+        let slot = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = $1 AND active";
         client
-            .batch_execute(&script)
+            .query_one(slot, &[&name])
             .await
-            .expect("the schema and the fixture");
+            .is_ok_and(|row| row.get::<_, i64>(0) == 1)
+    })
+    .await;
+    let proxy = support::proxy::start(cluster()).await;
+    let application = support::connect(proxy.port(), &name).await;
+    for (context, statements) in STORY {
+        let context = if context.is_empty() {
+            "RESET bemi.context".to_owned()
+        } else {
+            format!("SET bemi.context = '{context}'")
+        };
+        application.batch_execute(&context).await.expect("a context");
+        application.batch_execute(statements).await.expect("the story");
+        tokio::time::sleep(PAUSE).await;
     }
+    wait_for(&tracker, || async {
+        let stored = client.query_one("SELECT count(*) FROM changes", &[]).await;
+        stored.is_ok_and(|row| row.get::<_, i64>(0) == CHANGES)
+    })
+    .await;
     name
+}
+
+/// Waits until it is so.
+async fn wait_for<F: Future<Output = bool>>(tracker: &TrackProcess, mut is_so: impl FnMut() -> F) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !is_so().await {
+        assert!(
+            Instant::now() < deadline,
+            "bemi track takes too long:\n{}",
+            tracker.log()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Runs an example to its end. What it prints is the report.
