@@ -424,4 +424,6 @@ impl<C: Catalog> Assembler<C> {
 }
 
 #[cfg(test)]
+mod recorded;
+#[cfg(test)]
 mod tests;

@@ -72,7 +72,7 @@ enum Made {
 }
 
 #[derive(Default)]
-struct Collected {
+pub(super) struct Collected {
     bytes: Vec<u8>,
     rows: usize,
     begun: usize,
@@ -110,7 +110,7 @@ impl Outlet for Collected {
 
 impl Collected {
     /// The rows, each as its columns.
-    fn table(&self) -> Vec<Vec<String>> {
+    pub(super) fn table(&self) -> Vec<Vec<String>> {
         let text = String::from_utf8(self.bytes.clone()).unwrap();
         let rows: Vec<Vec<String>> = text
             .lines()
@@ -140,7 +140,7 @@ const BEFORE: usize = 7;
 const AFTER: usize = 8;
 const INCOMPLETE: usize = 9;
 
-fn settings(rules: Rules) -> Settings {
+pub(super) fn settings(rules: Rules) -> Settings {
     Settings {
         origin: Origin {
             system_identifier: 1,
