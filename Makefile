@@ -1,8 +1,9 @@
 # `make` alone lists what there is to do. Every target installs what it needs and is missing.
-# SECONDS_PER_TARGET=300 make fuzz; BEMI_PG_BIN=/path/to/bin make test (another PostgreSQL server).
+# SECONDS_PER_TARGET=300 make fuzz; BEMI_PG_BIN=/path/to/bin make test (another PostgreSQL server);
+# VERSIONS='14 18' make test-versions.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-clients test-models fuzz lint fmt fmt-check deny bench check build-tools postgres
+.PHONY: help build demo test test-versions test-clients test-models fuzz lint fmt fmt-check deny bench check build-tools postgres
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +17,11 @@ demo: build-tools postgres ## see it work in a minute, on a throw-away PostgreSQ
 test: build-tools postgres ## all tests, against a real PostgreSQL server
 	scripts/install-test-tools.sh
 	cargo test --locked
+
+test-versions: build-tools ## all tests, on each of PostgreSQL 14 to 18
+	scripts/install-test-tools.sh
+	scripts/install-postgres-versions.sh
+	scripts/test-versions.sh $(VERSIONS)
 
 test-clients: build-tools postgres ## drivers of Python, Node, Go and Java through the proxy
 	scripts/install-clients.sh

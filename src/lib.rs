@@ -1,4 +1,5 @@
-//! bemi: a PostgreSQL proxy that puts application context into the write-ahead log.
+//! bemi: a PostgreSQL proxy that puts application context into the write-ahead log, and a tracker that stores every
+//! row change with the context it was made in.
 //!
 //! An application connects to the proxy instead of the server. It says who is asking and why, with
 //! `SET bemi.context = '{"user_id": 1}'` or in a SQL comment, and writes as it always did. Ahead of every write, in
@@ -37,8 +38,10 @@
 //!     <- proxy      sockets: listener, workers, opening, login, relay
 //!        auth       SCRAM and the login modes                                PURE
 //!        tls        certificates on both legs, judged as libpq judges them
-//!   replication  pgoutput messages                                           PURE
+//!   replication  the connection and its stream; pgoutput messages            PURE, but for the sockets
+//!     <- track      row changes with their contexts, into the table `changes` PURE, but for both ends
 //!   config       flags over environment over proxy.toml over defaults        PURE
+//!   client       sessions of our own, connected as the proxy connects
 //!   check, demo  `bemi check`, `bemi demo`
 //!   cli, logging the command line and its log
 //! ```

@@ -3,7 +3,8 @@
 //! At `info` and above an event holds no SQL, no parameters and no secrets; that is a rule for who writes
 //! events, not something a filter here could mend.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -42,7 +43,7 @@ impl Logging {
             LogFormat::Text => registry
                 .with(
                     fmt::layer()
-                        .with_writer(io::stderr)
+                        .with_writer(|| BesideLiveLine(io::stderr()))
                         .with_ansi(wants_colour(&io::stderr())),
                 )
                 .try_init()?,
@@ -61,6 +62,39 @@ impl Logging {
     /// When the level means nothing; the old one then stays.
     pub fn set_level(&self, level: &str) -> Result<(), LoggingError> {
         Ok(self.level.reload(EnvFilter::try_new(level)?)?)
+    }
+}
+
+/// Whether the last line of the terminal is a live one.
+static HAS_LIVE_LINE: AtomicBool = AtomicBool::new(false);
+
+/// Goes to the first column and takes away what is in the line (ECMA-48, "Erase in Line").
+const CLEAR_LINE: &str = "\r\x1b[K";
+
+/// Writes the live line of a terminal anew; an event of the log takes its place until the next time.
+///
+/// # Errors
+/// When the terminal is gone.
+pub fn write_live_line(line: &str) -> io::Result<()> {
+    HAS_LIVE_LINE.store(true, Ordering::Relaxed);
+    let mut terminal = io::stdout();
+    write!(terminal, "{CLEAR_LINE}{line}")?;
+    terminal.flush()
+}
+
+/// Where events go: an event is written whole, on a line of its own.
+struct BesideLiveLine(io::Stderr);
+
+impl Write for BesideLiveLine {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        if HAS_LIVE_LINE.swap(false, Ordering::Relaxed) {
+            self.0.write_all(CLEAR_LINE.as_bytes())?;
+        }
+        self.0.write(event)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 

@@ -4,6 +4,7 @@ mod support;
 
 use serde_json::{Value as Json, json};
 use support::proxy::{self, RunningProxy};
+use support::version;
 use support::wal::WalReader;
 use tokio_postgres::Client;
 
@@ -63,7 +64,6 @@ const WRITES: &[&str] = &[
     "UPDATE todo SET done = true WHERE id = 1",
     "UPDATE ONLY todo AS t SET done = NOT done RETURNING id",
     "DELETE FROM todo WHERE id = 2",
-    "MERGE INTO todo USING (VALUES (1)) AS new (id) ON todo.id = new.id WHEN MATCHED THEN UPDATE SET done = true",
     "TRUNCATE todo",
     "TRUNCATE TABLE ONLY todo, other",
     "WITH gone AS (DELETE FROM todo RETURNING *) SELECT count(*) FROM gone",
@@ -73,6 +73,32 @@ const WRITES: &[&str] = &[
     "EXPLAIN (ANALYZE, COSTS off) UPDATE todo SET done = true",
     "/* a comment */ INSERT INTO todo /* within */ VALUES (13, 'a; b') -- behind",
     "COPY todo (id) FROM PROGRAM 'echo 14'",
+];
+
+/// The same, of what came with a later version than the oldest.
+const NEWER_WRITES: &[(u32, &str)] = &[
+    (
+        15,
+        "MERGE INTO todo USING (VALUES (1)) AS new (id) ON todo.id = new.id WHEN MATCHED THEN UPDATE SET done = true",
+    ),
+    (
+        17,
+        "MERGE INTO todo USING (VALUES (1)) AS new (id) ON todo.id = new.id WHEN MATCHED THEN DO NOTHING \
+         WHEN NOT MATCHED BY SOURCE THEN DELETE RETURNING merge_action(), todo.id",
+    ),
+    (
+        17,
+        "WITH merged AS (MERGE INTO todo USING (VALUES (21)) AS new (id) ON todo.id = new.id \
+         WHEN NOT MATCHED THEN INSERT (id) VALUES (new.id) RETURNING todo.*) SELECT * FROM merged",
+    ),
+    (
+        17,
+        "COPY todo (id) FROM PROGRAM 'echo no number; echo 15' WITH (ON_ERROR ignore)",
+    ),
+    (
+        18,
+        "UPDATE todo SET done = true WHERE id = 1 RETURNING WITH (OLD AS before) before.done, new.done",
+    ),
 ];
 
 /// What is no write, or changes no row.
@@ -121,9 +147,10 @@ async fn reset(stage: &Stage) {
 #[tokio::test]
 async fn every_kind_of_write_stands_behind_its_message_in_both_protocols_and_in_blocks() {
     let stage = stage().await;
-    // MERGE came with version 15.
-    let has_merge = support::cluster().server_version().major >= 15;
-    for sql in WRITES.iter().filter(|sql| has_merge || !sql.starts_with("MERGE")) {
+    let newer = NEWER_WRITES
+        .iter()
+        .filter(|(major, sql)| version::has(support::cluster(), sql, *major));
+    for sql in WRITES.iter().chain(newer.map(|(_, sql)| sql)) {
         for protocol in [Protocol::Simple, Protocol::Extended] {
             for in_block in [false, true] {
                 reset(&stage).await;

@@ -10,7 +10,7 @@ use std::process::Output;
 use bemi::demo::cluster::Cluster;
 use serde_json::Value as Json;
 use support::wal::WalReader;
-use support::{program, proxy};
+use support::{program, proxy, version};
 
 const TABLES: &str = "
     CREATE SCHEMA app;
@@ -56,7 +56,7 @@ async fn a_dump_is_the_same_and_can_be_restored_with_context() {
     let dump = run(cluster, "pg_dump", proxy.port(), &original, &arguments).await;
     assert_eq!(said(&expected, cluster.port()), said(&dump, proxy.port()));
     if !expected.status.success() {
-        return;
+        return version::not_tested("what a dump holds: pg_dump is too old for the server");
     }
     let mut psql = program::libpq(cluster, "psql", proxy.port(), &copy);
     psql.args(["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"])
@@ -99,7 +99,8 @@ async fn an_archive_is_restored_by_several_jobs() {
     let dumped = run(cluster, "pg_dump", proxy.port(), &original, &dump).await;
     if !dumped.status.success() {
         let expected = run(cluster, "pg_dump", cluster.port(), &original, &dump).await;
-        return assert_eq!(said(&expected, cluster.port()), said(&dumped, proxy.port()));
+        assert_eq!(said(&expected, cluster.port()), said(&dumped, proxy.port()));
+        return version::not_tested("restoring by several jobs: pg_dump is too old for the server");
     }
     let restore = ["--jobs=3", "--exit-on-error", "--dbname", &copy, archive];
     let restored = run(cluster, "pg_restore", proxy.port(), &copy, &restore).await;

@@ -12,6 +12,7 @@ mod model;
 mod session;
 mod streams;
 mod text;
+mod track;
 mod transparent;
 mod wire;
 
@@ -38,6 +39,8 @@ pub const TARGETS: &[Target] = &[
     text::UPSTREAM_URL,
     streams::PGOUTPUT,
     streams::LOGIN,
+    track::VALUES,
+    track::ABRIDGE,
     session::SESSION,
     transparent::TRANSPARENT,
 ];

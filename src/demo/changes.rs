@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json};
 use crate::replication::pgoutput::{
     ColumnDefinition, DecodeError, Message, OldTuple, Relation, Tuple, Value, decode,
 };
+use crate::track::is_own_table;
 
 /// The prefix of bemi's messages.
 const PREFIX: &[u8] = b"_bemi";
@@ -101,6 +102,8 @@ struct Collector {
 struct Table {
     title: String,
     columns: Vec<String>,
+    /// Made by the tracker, which shows what it has by itself.
+    is_trackers: bool,
 }
 
 impl Collector {
@@ -157,6 +160,9 @@ impl Collector {
         new: &[Value<'_>],
     ) -> Result<(), ChangesError> {
         let table = self.tables.get(&oid).ok_or(ChangesError::UnknownTable(oid))?;
+        if table.is_trackers {
+            return Ok(());
+        }
         let columns = table.columns.iter().enumerate().map(|(position, name)| Column {
             name: name.clone(),
             old: old.get(position).cloned().unwrap_or(Cell::Unknown),
@@ -189,6 +195,8 @@ impl Table {
         Self {
             title,
             columns: relation.columns.iter().map(column).collect(),
+            is_trackers: relation.schema == b"public"
+                && std::str::from_utf8(relation.name).is_ok_and(is_own_table),
         }
     }
 }
@@ -312,6 +320,12 @@ mod tests {
                 .iter()
                 .all(|change| change.table == "todo" && change.transaction == 7)
         );
+    }
+
+    #[test]
+    fn what_the_tracker_writes_is_not_shown() {
+        let tracker = b"R\0\0\0\x09public\0changes\0d\0\x02\x01id\0\0\0\0\x17\xFF\xFF\xFF\xFF\0task\0\0\0\0\x19\xFF\xFF\xFF\xFF";
+        assert_eq!(changes(&[BEGIN, tracker, INSERT, COMMIT]), []);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod report;
 mod run;
 mod script;
 mod stage;
+mod tracker;
 
 pub use report::Style;
 pub use run::{DemoError, Options, run, start_proxy};

@@ -16,6 +16,18 @@ const GAP: usize = 2;
 /// A value of a row longer than this is cut: it is there to be recognised.
 const LONGEST_CELL: usize = 60;
 
+/// A row of a table, its columns as text.
+pub type Row = Vec<String>;
+
+/// The columns of what `bemi track` stored: their names and widths.
+const STORED: [(&str, usize); 5] = [
+    ("key", 3),
+    ("operation", 9),
+    ("before", 19),
+    ("after", 20),
+    ("context", 19),
+];
+
 /// How to print.
 #[derive(Clone, Copy, Debug)]
 pub struct Style {
@@ -137,6 +149,25 @@ impl Style {
         self.lines(&lines)
     }
 
+    /// The last scene: what `bemi track` has stored meanwhile, and the query that asks for it.
+    #[must_use]
+    pub fn stored(&self, number: usize, query: &str, rows: &[Row]) -> String {
+        let title = format!("{number}. Meanwhile, bemi track has stored all of it in a table.");
+        let mut lines = vec![Vec::new(), vec![piece(title, Paint::Bold)], Vec::new()];
+        lines.extend(
+            format!("{query};")
+                .lines()
+                .map(|line| vec![piece(format!("   {line}"), Paint::Cyan)]),
+        );
+        lines.push(Vec::new());
+        let header = STORED.map(|(name, width)| name.chars().take(width).collect());
+        lines.extend(cells(&header, Paint::Faint));
+        for row in rows {
+            lines.extend(cells(row, Paint::Plain));
+        }
+        self.lines(&lines)
+    }
+
     fn context(&self, context: &Map<String, Json>) -> Vec<Line> {
         let keys = context
             .keys()
@@ -180,6 +211,26 @@ impl Style {
         }
         out
     }
+}
+
+/// A row of a table: each cell broken into lines of its column's width.
+fn cells(row: &[String], paint: Paint) -> Vec<Line> {
+    let columns: Vec<(usize, Vec<String>)> = STORED
+        .iter()
+        .zip(row)
+        .map(|((_, width), text)| (*width, wrap(&printable(text), *width)))
+        .collect();
+    let height = columns.iter().map(|(_, lines)| lines.len()).max().unwrap_or(0);
+    (0..height)
+        .map(|number| {
+            let mut line = vec![piece("   ", Paint::Plain)];
+            for (width, lines) in &columns {
+                let text = lines.get(number).map_or("", String::as_str);
+                line.push(piece(format!("{text:width$} "), paint));
+            }
+            line
+        })
+        .collect()
 }
 
 /// The left side: operation and table, then a line per column.

@@ -17,6 +17,7 @@ use super::cluster::{Cluster, ClusterError, ClusterOptions, ServerTls};
 use super::report::Style;
 use super::script::{STEPS, Statement, Step};
 use super::stage::{Ground, Stage, StageError, reason};
+use super::tracker::{QUERY, Tracker, TrackerError};
 use crate::config::url::{UpstreamUrl, UrlError};
 use crate::config::{Config as ProxyConfig, ListenAddress};
 use crate::proxy::{Proxy, StartError};
@@ -79,6 +80,9 @@ pub enum DemoError {
         /// Those without a context.
         bare: usize,
     },
+    /// The tracker beside it.
+    #[error(transparent)]
+    Tracker(#[from] TrackerError),
     /// Ctrl-C or SIGTERM.
     #[error("interrupted")]
     Interrupted,
@@ -122,6 +126,16 @@ where
     };
 
     let observer = interrupt.unless(connect(&login)).await?;
+    let mut tracker = match ground {
+        Ground::Ours => {
+            let starting = async { Ok(Tracker::start(server.clone(), &observer).await?) };
+            Some((
+                interrupt.unless(starting).await?,
+                interrupt.unless(connect(&login)).await?,
+            ))
+        }
+        Ground::Theirs => None,
+    };
     let name = unused_name();
     // Not interrupted: it would not know what to take away.
     let stage = Stage::set(observer, ground, name).await?;
@@ -132,9 +146,9 @@ where
         login: &login,
         stage: &stage,
     };
-    let outcome = interrupt.unless(show.play()).await;
+    let outcome = interrupt.unless(show.play(tracker.as_mut())).await;
     let outcome = match outcome {
-        Ok(()) if options.keep => show.keep(&server, &mut interrupt).await,
+        Ok(()) if options.keep => show.keep(&server, tracker.is_some(), &mut interrupt).await,
         outcome => outcome,
     };
     let struck = stage.strike().await;
@@ -270,7 +284,7 @@ struct Show<'a, W> {
 }
 
 impl<W: Write> Show<'_, W> {
-    async fn play(&mut self) -> Result<(), DemoError> {
+    async fn play(&mut self, tracker: Option<&mut (Tracker, Client)>) -> Result<(), DemoError> {
         let client = connect(self.login).await?;
         self.introduce(&client).await?;
         client
@@ -281,6 +295,17 @@ impl<W: Write> Show<'_, W> {
         self.stage.changes().await?;
         for (position, step) in STEPS.iter().enumerate() {
             self.step(&client, position + 1, step).await?;
+        }
+        if let Some((tracker, observer)) = tracker {
+            let expected: usize = STEPS.iter().map(|step| step.changes).sum();
+            let rows = tracker
+                .rows(observer, i64::try_from(expected).unwrap_or_default())
+                .await?;
+            write!(
+                self.output,
+                "{}",
+                self.style.stored(STEPS.len() + 1, QUERY, &rows)
+            )?;
         }
         writeln!(
             self.output,
@@ -322,7 +347,12 @@ impl<W: Write> Show<'_, W> {
     }
 
     /// Prints whatever arrives, until interrupted.
-    async fn keep(&mut self, server: &UpstreamUrl, interrupt: &mut Interrupt) -> Result<(), DemoError> {
+    async fn keep(
+        &mut self,
+        server: &UpstreamUrl,
+        is_tracked: bool,
+        interrupt: &mut Interrupt,
+    ) -> Result<(), DemoError> {
         let quote = |text: &String| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let user = server
             .user
@@ -334,9 +364,14 @@ impl<W: Write> Show<'_, W> {
             self.output,
             "\nThe proxy stays up until Ctrl-C. What you write through it appears below. Connect as to the server:\n\n   \
              psql 'postgresql://{user}{}/{database}'\n\n   \
-             {};\n   SET bemi.context = '{{\"user_id\": 1}}';\n   INSERT INTO todo (task) VALUES ('Your turn');",
+             {};\n   SET bemi.context = '{{\"user_id\": 1}}';\n   INSERT INTO todo (task) VALUES ('Your turn');{}",
             self.proxy,
             self.stage.session(),
+            if is_tracked {
+                "\n   SELECT * FROM changes ORDER BY id DESC LIMIT 1;"
+            } else {
+                ""
+            },
         )?;
         self.output.flush()?;
         loop {

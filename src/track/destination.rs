@@ -12,13 +12,21 @@ use crate::replication::connection::System;
 use crate::replication::{Lsn, Timestamp};
 
 /// The migrations, in order; their place is their version. One that has been released is never changed.
+///
+/// In them `@schema@` stands for the destination schema, quoted; `@primary_key@` and `@partitioning@` differ between one
+/// plain table and one that is partitioned by time ([`Form`]).
 const MIGRATIONS: [&[&str]; 1] = [&[
     include_str!("schema/changes.sql"),
     include_str!("schema/functions.sql"),
 ]];
 
 /// How this session writes. What is told to the source as stored must have reached the disk.
-const SETTINGS: &str = "SELECT pg_catalog.set_config('synchronous_commit', 'on', false) \
+///
+/// The three GIN indexes are most of the work. New entries wait in a list, which is merged when it is full; a longer
+/// list makes fewer and better merges (`ginInsertCleanup`, ginfast.c), with as much memory as `work_mem`. Too long a one
+/// would slow the queries down that have to look through it.
+const SETTINGS: &str = "SET gin_pending_list_limit = '16MB'; SET work_mem = '64MB'; \
+     SELECT pg_catalog.set_config('synchronous_commit', 'on', false) \
       WHERE pg_catalog.current_setting('synchronous_commit') = 'off'";
 
 /// Why the destination cannot be used.

@@ -1,7 +1,7 @@
 //! `bemi track` from its first session to its last: what fails is tried again, with back-off, unless only an operator can
 //! mend it.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -15,6 +15,7 @@ use super::report::Stats;
 use super::rules::Rules;
 use super::session::{Ended, Endpoints, Session, Shared};
 use crate::config::Config;
+use crate::logging::write_live_line;
 use crate::replication::Timestamp;
 
 /// The first wait. A server that was killed needs a moment to clear up.
@@ -122,9 +123,8 @@ async fn report(stats: Arc<Stats>, report_interval: Duration) {
         let line = stats.line(before, at.elapsed(), None, Timestamp::of(SystemTime::now()));
         (before, at) = (line.changes, Instant::now());
         if is_live {
-            // Back to the first column, and what is left of a longer line taken away.
-            print!("\r{line}\x1b[K");
-            _ = std::io::stdout().flush();
+            // A terminal that is gone is no reason to stop.
+            _ = write_live_line(&line.to_string());
         } else {
             tracing::info!("{line}");
         }

@@ -47,12 +47,14 @@ fn write_utf8(out: &mut impl Put, kind: &Kind, text: &[u8]) {
 /// Digits as JSON has them. Type float8 knows a zero with a sign, jsonb does not: `-0` is none.
 fn is_number(text: &[u8]) -> bool {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
-    digits.first().is_some_and(u8::is_ascii_digit) && text != b"-0"
+    let may_be_in_a_number = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'+' | b'-');
+    digits.first().is_some_and(u8::is_ascii_digit) && digits.iter().all(may_be_in_a_number) && text != b"-0"
 }
 
 /// Neither `infinity` nor a time before Christ, which ISO 8601 counts in another way.
 fn is_time(text: &[u8]) -> bool {
-    text.first().is_some_and(u8::is_ascii_digit) && !text.ends_with(b" BC")
+    let may_be_in_a_time = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b':' | b' ' | b'.' | b'+');
+    text.first().is_some_and(u8::is_ascii_digit) && text.iter().all(may_be_in_a_time)
 }
 
 /// ISO 8601: a `T` between date and time, and `+00:00` where the server writes `+00`.

@@ -9,6 +9,7 @@ use bemi::demo::cluster::ClusterOptions;
 
 use crate::pki::{Authority, UNCHANGED};
 use crate::server;
+use crate::support::version;
 use crate::verdict::{connection_string, of_psql, of_upstream, psql_major};
 
 /// Tells the inner run whom to ask.
@@ -90,6 +91,8 @@ async fn ask(port: &str, home: &Path, expected: fn(bool) -> bool) {
                 "psql: {question}: {}",
                 psql.reason()
             );
+        } else {
+            version::not_tested("psql's verdict on sslrootcert=system: it knows that since PostgreSQL 16");
         }
     }
 }

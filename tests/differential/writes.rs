@@ -3,6 +3,7 @@
 use super::author::{Author, Statement, literal};
 use super::generate::IDS;
 use super::script::Text;
+use crate::support::version;
 
 const PREPARED: &[&str] = &["p", "q", "s1"];
 
@@ -48,8 +49,8 @@ impl Author {
             1 => format!("INSERT INTO t (id, tag) SELECT g, '{tag}' FROM generate_series({id}, {second}) g"),
             2 => format!("WITH w AS (INSERT INTO t (id, tag) VALUES ({id}, '{tag}') RETURNING id) SELECT id FROM w"),
             3 => format!("{EXPLAIN} INSERT INTO t (id, tag) VALUES ({id}, '{tag}')"),
-            // Version 14 has no MERGE, and so it gets an INSERT.
-            4 if crate::support::cluster().server_version().major >= 15 => format!("MERGE INTO t USING (VALUES ({id})) v (x) ON t.id = v.x WHEN NOT MATCHED THEN INSERT (id, tag) VALUES (v.x, '{tag}')"),
+            // Where there is none, an INSERT.
+            4 if version::has(crate::support::cluster(), "MERGE", 15) => format!("MERGE INTO t USING (VALUES ({id})) v (x) ON t.id = v.x WHEN NOT MATCHED THEN INSERT (id, tag) VALUES (v.x, '{tag}')"),
             5 | 6 => format!("UPDATE t SET setting = current_setting('bemi.context', true), tag = '{tag}', execution = NULL WHERE id > {first} AND id <= {}", first + touched),
             7 => format!("INSERT INTO t (id, tag) SELECT {id}, '{tag}' WHERE false"),
             8 => format!("INSERT INTO t (id, tag, parent) VALUES ({id}, '{tag}', -1)"),

@@ -8,10 +8,16 @@ mod same;
 mod support;
 
 use same::{Script, same, same_script, same_with};
+use support::version;
 use support::wal::Transaction;
 
 #[tokio::test]
 async fn every_kind_of_statement_prints_the_same() {
+    // Where it is a syntax error, that is what both print, and a row is missing.
+    let copied = match version::has(support::cluster(), "MERGE", 15) {
+        true => "SELECT 6",
+        false => "SELECT 5",
+    };
     let printed = same(
         "INSERT INTO todo VALUES (10, 'ten') RETURNING id, task;
          INSERT INTO todo VALUES (11, E'quoted '' \\\\ $1 ; semicolon') RETURNING *;
@@ -20,7 +26,7 @@ async fn every_kind_of_statement_prints_the_same() {
          MERGE INTO todo USING (VALUES (4, 'four'), (40, 'forty')) AS new (id, task) ON todo.id = new.id
              WHEN MATCHED THEN UPDATE SET task = new.task WHEN NOT MATCHED THEN INSERT VALUES (new.id, new.task);
          WITH gone AS (DELETE FROM todo WHERE id = 5 RETURNING *) SELECT * FROM gone;
-         EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) UPDATE todo SET done = false;
+         EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off, BUFFERS off) UPDATE todo SET done = false;
          EXPLAIN (COSTS off) UPDATE todo SET done = false;
          CREATE TABLE copied AS SELECT * FROM todo;
          SELECT * INTO copied_again FROM todo;
@@ -42,7 +48,7 @@ async fn every_kind_of_statement_prints_the_same() {
          SELECT name, statement FROM pg_prepared_statements;",
     )
     .await;
-    for expected in ["INSERT 0 1", "UPDATE 2", "SELECT 6", "TRUNCATE TABLE", "VACUUM"] {
+    for expected in ["INSERT 0 1", "UPDATE 2", copied, "TRUNCATE TABLE", "VACUUM"] {
         assert!(printed.contains(expected), "no {expected} in:\n{printed}");
     }
 }
@@ -321,12 +327,12 @@ async fn writes_in_unusual_places_are_seen() {
          COPY (WITH new AS (INSERT INTO todo VALUES (10) RETURNING id) SELECT * FROM new) TO STDOUT WITH (FORMAT csv);
          COPY (TABLE todo) TO STDOUT;
          PREPARE put (int) AS INSERT INTO todo VALUES ($1) RETURNING id;
-         EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) EXECUTE put(11);
+         EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off, BUFFERS off) EXECUTE put(11);
          EXPLAIN (COSTS off) EXECUTE put(12);
          EXPLAIN ANALYZE VERBOSE EXECUTE nowhere;
          PREPARE got AS SELECT * FROM todo;
          CREATE TABLE kept AS EXECUTE got;
-         EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) CREATE TABLE kept_again AS SELECT * FROM todo;
+         EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off, BUFFERS off) CREATE TABLE kept_again AS SELECT * FROM todo;
          BEGIN; DO $$ BEGIN INSERT INTO todo VALUES (13); END $$; COMMIT;
          CREATE PROCEDURE add_todo(id int) LANGUAGE sql AS 'INSERT INTO todo VALUES (id)';
          BEGIN; CALL add_todo(14); COMMIT;

@@ -26,6 +26,7 @@ pub mod program;
 pub mod proxy;
 pub mod raw;
 pub mod referee;
+pub mod version;
 pub mod wal;
 
 use std::sync::OnceLock;

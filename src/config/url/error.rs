@@ -101,3 +101,24 @@ pub enum UrlError {
         remedy: &'static str,
     },
 }
+
+impl UrlError {
+    /// [`UrlError::Value`] of what was written.
+    pub(super) fn value(parameter: &str, value: &str, expected: &'static str) -> Self {
+        Self::Value {
+            parameter: parameter.to_owned(),
+            value: shown(value),
+            expected,
+        }
+    }
+}
+
+/// A value as an error may show it. A URL that ended up in the place of one may hold a password, and whole or cut at
+/// its commas, the part with the password is followed by an `@`. No correct value but a host holds either.
+pub(super) fn shown(value: &str) -> String {
+    if value.contains("://") || value.contains('@') {
+        "...".to_owned()
+    } else {
+        value.to_owned()
+    }
+}

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::error::UrlError;
+use super::error::{UrlError, shown};
 use super::tls_parameters::{self, TlsPairs};
 use super::{
     ChannelBinding, DEFAULT_HOSTS, DEFAULT_PORT, Host, KeepaliveParameters, Password, TlsParameters,
@@ -36,7 +36,7 @@ pub(super) fn interpret(pairs: Vec<(String, String)>) -> Result<UpstreamUrl, Url
             "application_name" => url.application_name = non_empty(value),
             "options" => url.options = non_empty(value),
             "connect_timeout" => url.connect_timeout = seconds(&key, &value)?,
-            "channel_binding" => url.channel_binding = channel_binding(&key, value)?,
+            "channel_binding" => url.channel_binding = channel_binding(&key, &value)?,
             "target_session_attrs" => session_attributes = non_empty(value),
             "gssencmode" => refuse_gss(&key, &value)?,
             key if keepalive(&mut url.keepalive, key, &value)? => {}
@@ -97,7 +97,7 @@ fn refuse_or_ignore(key: String, ignored: &mut Vec<String>) -> Result<(), UrlErr
         Ok(())
     } else {
         Err(UrlError::Unsupported {
-            parameter: key,
+            parameter: shown(&key),
             reason,
         })
     }
@@ -149,17 +149,15 @@ fn port(text: &str) -> Result<u16, UrlError> {
         "" => Ok(DEFAULT_PORT),
         digits => match digits.parse() {
             Ok(port) if port != 0 => Ok(port),
-            _ => Err(UrlError::Port {
-                port: digits.to_owned(),
-            }),
+            _ => Err(UrlError::Port { port: shown(digits) }),
         },
     }
 }
 
 fn host(name: &str, address: &str, port: u16) -> Result<Host, UrlError> {
-    if name.starts_with('@') {
+    if let Some(abstract_name) = name.strip_prefix('@') {
         return Err(UrlError::Unsupported {
-            parameter: format!("host={name}"),
+            parameter: format!("host=@{}", shown(abstract_name)),
             reason: "abstract sockets cannot be reached; write the directory of a socket file",
         });
     }
@@ -171,10 +169,8 @@ fn host(name: &str, address: &str, port: u16) -> Result<Host, UrlError> {
     }
     let parsed = match address {
         "" => None,
-        text => Some(text.parse::<IpAddr>().map_err(|_| UrlError::Value {
-            parameter: "hostaddr".to_owned(),
-            value: text.to_owned(),
-            expected: "write an IP address; a name belongs into host",
+        text => Some(text.parse::<IpAddr>().map_err(|_| {
+            UrlError::value("hostaddr", text, "write an IP address; a name belongs into host")
         })?),
     };
     let name = match (name, parsed) {
@@ -198,15 +194,13 @@ fn seconds(key: &str, value: &str) -> Result<Option<Duration>, UrlError> {
 }
 
 fn integer(key: &str, value: &str, expected: &'static str) -> Result<i64, UrlError> {
-    let error = || UrlError::Value {
-        parameter: key.to_owned(),
-        value: value.to_owned(),
-        expected,
-    };
     if value.is_empty() {
         Ok(0)
     } else {
-        value.trim().parse().map_err(|_| error())
+        value
+            .trim()
+            .parse()
+            .map_err(|_| UrlError::value(key, value, expected))
     }
 }
 
@@ -232,16 +226,12 @@ fn keepalive(keepalive: &mut KeepaliveParameters, key: &str, value: &str) -> Res
     Ok(true)
 }
 
-fn channel_binding(key: &str, value: String) -> Result<ChannelBinding, UrlError> {
-    match value.as_str() {
+fn channel_binding(key: &str, value: &str) -> Result<ChannelBinding, UrlError> {
+    match value {
         "disable" => Ok(ChannelBinding::Disable),
         "" | "prefer" => Ok(ChannelBinding::Prefer),
         "require" => Ok(ChannelBinding::Require),
-        _ => Err(UrlError::Value {
-            parameter: key.to_owned(),
-            value,
-            expected: "write disable, prefer or require",
-        }),
+        _ => Err(UrlError::value(key, value, "write disable, prefer or require")),
     }
 }
 
@@ -268,7 +258,7 @@ fn target_session_attrs(wanted: String, url: &mut UpstreamUrl) -> Result<(), Url
         return Ok(());
     }
     Err(UrlError::Unsupported {
-        parameter: format!("target_session_attrs={wanted}"),
+        parameter: format!("target_session_attrs={}", shown(&wanted)),
         reason: "name only the server to connect to, or an address that always leads to the primary",
     })
 }

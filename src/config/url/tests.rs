@@ -209,6 +209,18 @@ fn no_error_shows_the_password() {
         "host=h password=hunter2 sslmode=strong",
         "postgresql://u@h/d?password=hunter2&sslpassword=hunter2",
         "postgresql://u@h/d?password=hunter2&x",
+        "postgresql://h/d?postgresql://u:hunter2@h/d",
+        "sslmode=postgresql://u:hunter2@h/d",
+        "sslmode=://:hunter2@",
+        "sslrootcert=system sslmode=postgresql://u:hunter2@h/d",
+        "ssl_min_protocol_version=postgresql://u:hunter2@h/d",
+        "channel_binding=postgresql://u:hunter2@h/d",
+        "connect_timeout=postgresql://u:hunter2@h/d",
+        "port=postgresql://u:hunter2@h/d",
+        "hostaddr=postgresql://u:hunter2@h/d",
+        "host=a,b,c port=1,postgresql://u,:hunter2@h",
+        "host=@://u:hunter2@h",
+        "host=a,b target_session_attrs=postgresql://u:hunter2@h",
     ];
     for url in bad_urls {
         let error = error(url);

@@ -86,14 +86,14 @@ fn mode(key: &str, value: &str) -> Result<Option<SslMode>, UrlError> {
         "verify-ca" => SslMode::VerifyCa,
         "verify-full" => SslMode::VerifyFull,
         "no-verify" => {
-            return Err(bad(
+            return Err(UrlError::value(
                 key,
                 value,
                 "write sslmode=require, which does not verify the certificate",
             ));
         }
         _ => {
-            return Err(bad(
+            return Err(UrlError::value(
                 key,
                 value,
                 "write disable, allow, prefer, require, verify-ca or verify-full",
@@ -106,7 +106,7 @@ fn negotiation(key: &str, value: &str) -> Result<SslNegotiation, UrlError> {
     match value {
         "" | "postgres" => Ok(SslNegotiation::Postgres),
         "direct" => Ok(SslNegotiation::Direct),
-        _ => Err(bad(key, value, "write postgres or direct")),
+        _ => Err(UrlError::value(key, value, "write postgres or direct")),
     }
 }
 
@@ -118,7 +118,7 @@ fn send_certificate(key: &str, value: &str) -> Result<bool, UrlError> {
             parameter: "sslcertmode=require".to_owned(),
             reason: "write sslcertmode=allow, and clientcert=verify-full into the server's pg_hba.conf",
         }),
-        _ => Err(bad(key, value, "write disable or allow")),
+        _ => Err(UrlError::value(key, value, "write disable or allow")),
     }
 }
 
@@ -126,7 +126,7 @@ fn sni(key: &str, value: &str) -> Result<bool, UrlError> {
     match value {
         "" | "1" => Ok(true),
         "0" => Ok(false),
-        _ => Err(bad(key, value, "write 1 (on) or 0 (off)")),
+        _ => Err(UrlError::value(key, value, "write 1 (on) or 0 (off)")),
     }
 }
 
@@ -136,25 +136,17 @@ fn version(key: &str, value: &str) -> Result<Option<TlsVersion>, UrlError> {
         "" => return Ok(None),
         "tlsv1" | "tlsv1.1" | "tlsv1.2" => TlsVersion::V1_2,
         "tlsv1.3" => TlsVersion::V1_3,
-        _ => return Err(bad(key, value, EXPECTED)),
+        _ => return Err(UrlError::value(key, value, EXPECTED)),
     }))
 }
 
 fn maximum_version(key: &str, value: &str) -> Result<TlsVersion, UrlError> {
     if matches!(value.to_ascii_lowercase().as_str(), "tlsv1" | "tlsv1.1") {
-        return Err(bad(
+        return Err(UrlError::value(
             key,
             value,
             "TLS 1.2 is the oldest that is spoken: write TLSv1.2 or TLSv1.3",
         ));
     }
     Ok(version(key, value)?.unwrap_or(TlsVersion::V1_3))
-}
-
-fn bad(key: &str, value: &str, expected: &'static str) -> UrlError {
-    UrlError::Value {
-        parameter: key.to_owned(),
-        value: value.to_owned(),
-        expected,
-    }
 }

@@ -3,7 +3,7 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::error::UrlError;
+use super::error::{UrlError, shown};
 
 /// Schemes of the same URL: libpq's two, and those of PostGIS adapters.
 const SCHEMES: [&str; 3] = ["postgresql", "postgres", "postgis"];
@@ -112,7 +112,7 @@ fn host_and_port(part: &str) -> Result<(&str, &str), UrlError> {
 /// other drivers do not.
 fn query_parameter(parameter: &str) -> Result<(String, String), UrlError> {
     let (key, value) = parameter.split_once('=').ok_or_else(|| UrlError::MissingValue {
-        key: parameter.to_owned(),
+        key: shown(parameter),
     })?;
     let key = decode(key, "name of a parameter")?;
     let value = decode(value, "value of a parameter")?;

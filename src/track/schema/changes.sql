@@ -1,5 +1,4 @@
--- The table `changes` and what stands beside it. @schema@ is the destination schema, quoted; @primary_key@ and
--- @partitioning@ differ between one plain table and one that is partitioned by time (retention).
+-- The table changes, and what stands beside it.
 
 CREATE TABLE @schema@.changes (
     id uuid NOT NULL,

@@ -1,4 +1,4 @@
--- Questions about one record. @schema@ is the destination schema, quoted.
+-- Questions about one record.
 --
 -- `database` NULL means any: name it where changes of several databases that have tables of the same name come together.
 -- The search path is pinned: a caller's may hold operators of the same names.
