@@ -53,7 +53,8 @@ fn is_number(text: &[u8]) -> bool {
 
 /// Neither `infinity` nor a time before Christ, which ISO 8601 counts in another way.
 fn is_time(text: &[u8]) -> bool {
-    let may_be_in_a_time = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b':' | b' ' | b'.' | b'+');
+    let may_be_in_a_time =
+        |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'-' | b':' | b' ' | b'.' | b'+');
     text.first().is_some_and(u8::is_ascii_digit) && text.iter().all(may_be_in_a_time)
 }
 
