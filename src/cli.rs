@@ -216,6 +216,7 @@ impl TrackArgs {
         ];
         let mut sources = self.common.sources(environment);
         sources.flags.splice(0..0, named.into_iter().flatten());
+        sources.serves_clients = false;
         sources
     }
 }
@@ -227,6 +228,7 @@ impl HealthArgs {
             flags: Vec::new(),
             environment,
             file: self.config.clone(),
+            serves_clients: true,
         }
     }
 }
@@ -249,6 +251,7 @@ impl CommonArgs {
             flags: named.into_iter().flatten().chain(set).collect(),
             environment,
             file: self.config.clone(),
+            serves_clients: true,
         }
     }
 }

@@ -17,11 +17,16 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 const MIN_TRACK_MEMORY: usize = 64 << 20;
 
 /// Everything that is wrong with `config`, each with the origin of the key that it is about.
-pub(super) fn problems(config: &Config, origins: &BTreeMap<String, Origin>) -> Vec<Problem> {
+pub(super) fn problems(
+    config: &Config,
+    origins: &BTreeMap<String, Origin>,
+    serves_clients: bool,
+) -> Vec<Problem> {
+    let auth = if serves_clients { auth(config) } else { Vec::new() };
     [
         required(config),
         tls(config),
-        auth(config),
+        auth,
         comments(config),
         bounds(config),
         track(config),

@@ -37,6 +37,8 @@ pub struct Sources {
     pub environment: BTreeMap<String, String>,
     /// `--config`.
     pub file: Option<PathBuf>,
+    /// Whether clients are served: what only has to do with them is checked then.
+    pub serves_clients: bool,
 }
 
 /// One setting on the command line. No `Debug`: it may hold a password.
@@ -85,7 +87,7 @@ impl Config {
         }
         // What does not fit together is told only about values that are right each by itself.
         if problems.is_empty() {
-            problems = checks::problems(&config, &origins);
+            problems = checks::problems(&config, &origins, sources.serves_clients);
         }
         if problems.is_empty() {
             Ok(config)

@@ -27,6 +27,7 @@ fn load(
             .collect(),
         environment: environment(variables),
         file: None,
+        serves_clients: true,
     };
     Config::load(&sources, |_: &Path| Ok(file.to_owned())).map_err(|error| error.to_string())
 }

@@ -59,6 +59,11 @@ pub trait Outlet: Put {
 pub trait Catalog {
     /// Why it cannot.
     type Error;
+    /// Waits until what this transaction committed can be seen: the stream may be ahead of it.
+    ///
+    /// # Errors
+    /// When the catalog cannot be reached.
+    fn settle(&mut self, xid: u32) -> Result<(), Self::Error>;
     /// Of the table with this oid; `None`: it is gone.
     ///
     /// # Errors
@@ -140,6 +145,8 @@ struct Transaction {
     /// The number of the next change.
     ordinal: u32,
     context: Context,
+    /// Whether the catalog shows what it did.
+    is_settled: bool,
     /// Whether it has written anything.
     has_rows: bool,
     latest: Option<Latest>,
@@ -279,6 +286,7 @@ impl<C: Catalog> Assembler<C> {
             },
             ordinal: 0,
             context: Context::Awaited,
+            is_settled: false,
             has_rows: false,
             latest: None,
         });
@@ -335,6 +343,16 @@ impl<C: Catalog> Assembler<C> {
             .own_tables
             .as_ref()
             .is_some_and(|own| own.has(relation));
+        if let Some(transaction) = self
+            .transaction
+            .as_mut()
+            .filter(|transaction| !transaction.is_settled)
+        {
+            transaction.is_settled = true;
+            self.catalog
+                .settle(transaction.begin.xid)
+                .map_err(AssembleError::Catalog)?;
+        }
         let facts = self.catalog.table(relation.oid).map_err(AssembleError::Catalog)?;
         loop {
             let columns = relation.columns.iter();

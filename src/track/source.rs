@@ -1,6 +1,9 @@
 //! Asks the source what the stream does not say, and does there what has to be done.
 
+use std::time::Duration;
+
 use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep};
 use tokio_postgres::{Client, Row};
 
 use super::assembler::Catalog;
@@ -26,6 +29,19 @@ impl SourceCatalog {
     }
 }
 
+/// The log is sent once it is on disk. The server lets others see what a transaction did only after that, and perhaps after
+/// its standbys have confirmed; then it gives up the lock on the transaction's id (`CommitTransaction`, xact.c).
+const IS_ENDING: &str = "
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_locks
+                    WHERE locktype = 'transactionid' AND granted AND transactionid = $1::text::xid)";
+
+/// Between two looks at it.
+const SETTLING_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How long a transaction may take from its record in the log to its end. A standby that does not confirm must not hold the
+/// stream up for ever; what the catalog shows by then has to do.
+const LONGEST_SETTLING: Duration = Duration::from_secs(10);
+
 /// A partition's primary key is its own; where the stream speaks of the root, its oid is the root's.
 const TABLE: &str = "
     SELECT array(SELECT convert_to(a.attname, CASE pg_catalog.getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END)
@@ -49,6 +65,22 @@ const TYPES: &str = "
 
 impl Catalog for SourceCatalog {
     type Error = tokio_postgres::Error;
+
+    fn settle(&mut self, xid: u32) -> Result<(), Self::Error> {
+        let until = Instant::now() + LONGEST_SETTLING;
+        self.runtime.block_on(async {
+            while Instant::now() < until
+                && self
+                    .client
+                    .query_one(IS_ENDING, &[&xid.to_string()])
+                    .await?
+                    .try_get(0)?
+            {
+                sleep(SETTLING_INTERVAL).await;
+            }
+            Ok(())
+        })
+    }
 
     fn table(&mut self, oid: u32) -> Result<Option<TableFacts>, Self::Error> {
         let row = self.runtime.block_on(self.client.query_opt(TABLE, &[&oid]))?;

@@ -1,5 +1,10 @@
 //! Partitioned tables on the source.
 
+use std::time::Duration;
+
+use bemi::demo::cluster::{Cluster, ClusterOptions};
+
+use crate::support;
 use crate::tracker::{Tracker, is_at_least, outlines};
 
 const EVENTS: &str = "
@@ -156,4 +161,35 @@ async fn inherited_tables_are_tables_of_their_own() {
         outlines(&tracker.stored("derived").await),
         ["CREATE 2", "UPDATE 2 12"]
     );
+}
+
+/// The log is sent before others see what was committed; here for as long as no standby confirms it.
+#[tokio::test]
+async fn the_catalog_is_asked_once_it_shows_what_was_committed() {
+    let server = tokio::task::spawn_blocking(|| Cluster::start(&ClusterOptions::default()));
+    let server = server.await.expect("no panic").expect("a server");
+    let connect = || support::connect(server.port(), "postgres");
+    let (source, destination, writer) = (connect().await, connect().await, connect().await);
+    source.batch_execute(EVENTS).await.expect("tables");
+    let url = server.url("postgres", &[]);
+    let arguments = ["--source", &*url, "--tables", "events,sentinel"];
+    let mut tracker = Tracker::between(source, destination, "bemi", "public", &arguments).await;
+    tracker.caught_up().await;
+    server
+        .set("synchronous_standby_names", "nobody")
+        .expect("a setting");
+    let is_set = "SELECT 1 / (current_setting('synchronous_standby_names') = 'nobody')::int";
+    while writer.batch_execute(is_set).await.is_err() {}
+    let writing = tokio::spawn(async move {
+        let sql = "CREATE TYPE mood AS ENUM ('ok'); CREATE TABLE events_cn PARTITION OF events FOR VALUES IN ('cn');
+                   ALTER TABLE events_cn REPLICA IDENTITY FULL; ALTER TABLE events ADD moods mood[];
+                   INSERT INTO events VALUES (7, 'cn', 0, '{ok}')";
+        writer.batch_execute(sql).await.expect("committed in the end");
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.set("synchronous_standby_names", "").expect("a setting");
+    writing.await.expect("no panic");
+    let changes = tracker.changes("events_cn").await;
+    assert_eq!(outlines(&changes), [r#"CREATE ["cn",7]"#]);
+    assert_eq!(changes[0].after["moods"], serde_json::json!(["ok"]));
 }

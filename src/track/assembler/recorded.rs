@@ -20,6 +20,10 @@ struct Gone;
 impl Catalog for Gone {
     type Error = Infallible;
 
+    fn settle(&mut self, _xid: u32) -> Result<(), Infallible> {
+        Ok(())
+    }
+
     fn table(&mut self, _oid: u32) -> Result<Option<TableFacts>, Infallible> {
         Ok(None)
     }

@@ -51,6 +51,10 @@ struct Fixed;
 impl Catalog for Fixed {
     type Error = Infallible;
 
+    fn settle(&mut self, _xid: u32) -> Result<(), Infallible> {
+        Ok(())
+    }
+
     fn table(&mut self, _oid: u32) -> Result<Option<TableFacts>, Infallible> {
         Ok(Some(TableFacts {
             primary_key: vec![b"id".to_vec()],
