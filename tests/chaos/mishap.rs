@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::dice::Dice;
+use crate::forwarder::Trap;
 use crate::stage::Stage;
 
 /// One thing that goes wrong. The number is that of the side it happens to.
@@ -24,6 +25,8 @@ pub enum Mishap {
     TerminateStore,
     CutNetwork(usize),
     StallNetwork(usize),
+    /// Of the tracker's own transaction on the destination.
+    LoseCommit(Trap),
 }
 
 impl Mishap {
@@ -35,6 +38,8 @@ impl Mishap {
             (1, Self::FreezeTracker),
             (2, Self::TerminateWalSender),
             (2, Self::TerminateStore),
+            (3, Self::LoseCommit(Trap::OnItsWay)),
+            (4, Self::LoseCommit(Trap::OnTheWayBack)),
         ];
         for side in 0..servers {
             all.extend([
@@ -107,6 +112,22 @@ impl Mishap {
                               WHERE application_name = 'bemi track' AND backend_type = 'client backend'";
                 stage.ask(stage.store(), query, &[]);
             }
+            Self::LoseCommit(trap) => {
+                let network = &stage.sides[stage.store()].network;
+                let is_lost = stage
+                    .runtime
+                    .block_on(network.cut_at_commit(trap, Duration::from_secs(30)));
+                assert!(
+                    is_lost,
+                    "the tracker has committed nothing for long; its log:\n{}",
+                    stage.tail()
+                );
+                // One tracker finds out what became of it, or the next one does.
+                if dice.chance(50) {
+                    stage.tracker.kill();
+                    stage.tracker.start_again(&[]);
+                }
+            }
             Self::CutNetwork(side) => stage.sides[side].network.cut(),
             Self::StallNetwork(side) => {
                 stage.sides[side].network.stall(true);
@@ -146,6 +167,8 @@ impl fmt::Display for Mishap {
             Self::TerminateStore => "destination's sessions terminated",
             Self::CutNetwork(_) => "network cut",
             Self::StallNetwork(_) => "network stalled",
+            Self::LoseCommit(Trap::OnItsWay) => "COMMIT lost on its way",
+            Self::LoseCommit(Trap::OnTheWayBack) => "answer to COMMIT lost",
         })
     }
 }
