@@ -21,7 +21,7 @@ const MIGRATIONS: [&[&str]; 1] = [&[
 /// The three GIN indexes are most of the work. New entries wait in a list, which is merged when it is full; a longer
 /// list makes fewer and better merges (`ginInsertCleanup`, ginfast.c), with as much memory as `work_mem`. Too long a one
 /// would slow the queries down that have to look through it.
-const SETTINGS: &str = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
+pub const SETTINGS: &str = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
      SET gin_pending_list_limit = '16MB'; SET work_mem = '64MB'; \
      SELECT pg_catalog.set_config('synchronous_commit', 'on', false) \
       WHERE pg_catalog.current_setting('synchronous_commit') = 'off'";
