@@ -3,7 +3,7 @@
 # VERSIONS='14 18' make test-versions.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-versions test-clients test-models chaos fuzz lint fmt fmt-check deny bench check build-tools postgres
+.PHONY: help build demo test test-versions test-clients test-models chaos fuzz lint fmt fmt-check deny bench bench-track check build-tools postgres
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,8 +49,11 @@ fmt-check: ## say what is not formatted
 deny: build-tools ## licences, duplicates, sources and known vulnerabilities of the dependencies
 	scripts/deny.sh
 
-bench: build-tools ## measure
-	cargo bench --locked
+bench: build-tools postgres ## what the proxy costs
+	cargo bench --locked --bench throughput
+
+bench-track: build-tools postgres ## what bemi track keeps up with; ROWS=100000 for a smaller backlog
+	cargo bench --locked --bench track -- $(ROWS) $(ROUNDS)
 
 check: fmt-check lint deny test test-clients ## all that continuous integration checks
 

@@ -21,7 +21,8 @@ async fn lsn(client: &Client, query: &str) -> Lsn {
 
 #[tokio::test]
 async fn an_idle_database_moves_its_slot_and_then_is_quiet() {
-    const CONFIRMED: &str = "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = 'idle'";
+    const CONFIRMED: &str =
+        "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = 'idle'";
     const STORED: &str = "SELECT lsn::text || ' ' || updated_at FROM changes_progress";
     const END: &str = "SELECT pg_current_wal_lsn()::text";
 
@@ -42,13 +43,22 @@ async fn an_idle_database_moves_its_slot_and_then_is_quiet() {
         .expect("some log");
     let end = lsn(&client, END).await;
     while lsn(&client, CONFIRMED).await < end {
-        assert!(Instant::now() < deadline, "the slot stays where it is:\n{}", tracker.log());
+        assert!(
+            Instant::now() < deadline,
+            "the slot stays where it is:\n{}",
+            tracker.log()
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 
     // The slot is never ahead of what is stored.
     let stored = text(&client, STORED).await;
-    let stored_lsn: Lsn = stored.split(' ').next().expect("a position").parse().expect("a position");
+    let stored_lsn: Lsn = stored
+        .split(' ')
+        .next()
+        .expect("a position")
+        .parse()
+        .expect("a position");
     assert!(stored_lsn >= lsn(&client, CONFIRMED).await);
     // To store progress makes log, which must not be progress again.
     tokio::time::sleep(Duration::from_secs(2)).await;

@@ -28,7 +28,7 @@ const MIGRATIONS: [&[&str]; 1] = [&[
 ///
 /// And where the host or the network of a tracker is lost without a word, the server has to notice: until then it keeps the
 /// lock, and with it the next tracker, out for hours.
-const SETTINGS: &str = "SET gin_pending_list_limit = '16MB'; SET work_mem = '64MB'; \
+pub const SETTINGS: &str = "SET gin_pending_list_limit = '16MB'; SET work_mem = '64MB'; \
      SET tcp_keepalives_idle = 20; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
      SELECT pg_catalog.set_config('synchronous_commit', 'on', false) \
       WHERE pg_catalog.current_setting('synchronous_commit') = 'off'";
