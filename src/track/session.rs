@@ -56,8 +56,9 @@ const ADDED_LATER: &str = "the table was made after the publication, which lists
 const MIN_STATUS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The part of the memory limit that messages may take up, in bytes. The rest is for what they become, and for the process.
+/// A whole number of permits: one that takes all of it must not wait for a permit that does not exist.
 pub fn message_budget(track: &Track) -> usize {
-    track.memory_limit_bytes / 2
+    track.memory_limit_bytes / 2 / PERMIT_BYTES * PERMIT_BYTES
 }
 
 /// Source and destination, as the configuration names them.
@@ -594,5 +595,29 @@ impl Tables<'_> {
                 .await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PERMIT_BYTES, message_budget};
+    use crate::config::Track;
+
+    #[test]
+    fn the_longest_message_finds_enough_permits_under_any_limit() {
+        for limit in [
+            64 << 20,
+            (64 << 20) + 1,
+            (64 << 20) + 2 * PERMIT_BYTES - 1,
+            268_435_457,
+        ] {
+            let track = Track {
+                memory_limit_bytes: limit,
+                ..Track::default()
+            };
+            let budget = message_budget(&track);
+            assert!(budget.div_ceil(PERMIT_BYTES) <= budget / PERMIT_BYTES);
+            assert!(budget <= limit / 2);
+        }
     }
 }
