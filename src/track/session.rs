@@ -37,12 +37,13 @@ use super::store::Store;
 use crate::config::{Config, Track};
 use crate::replication::Lsn;
 use crate::replication::connection::{ReplicationConnection, System};
-use pump::Pump;
+use pump::{PERMIT_BYTES, Pump};
 use tables::{ADDED_LATER, Tables};
 
 /// The part of the memory limit that messages may take up, in bytes. The rest is for what they become, and for the process.
+/// A whole number of permits: one that takes all of it must not wait for a permit that does not exist.
 pub fn message_budget(track: &Track) -> usize {
-    track.memory_limit_bytes / 2
+    track.memory_limit_bytes / 2 / PERMIT_BYTES * PERMIT_BYTES
 }
 
 /// What outlives a session.
@@ -333,5 +334,29 @@ fn status_interval(track: &Track, facts: &SourceFacts) -> Duration {
         timeout => track
             .status_interval
             .min(Duration::from_millis(timeout / 3).max(Duration::from_millis(50))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PERMIT_BYTES, message_budget};
+    use crate::config::Track;
+
+    #[test]
+    fn the_longest_message_finds_enough_permits_under_any_limit() {
+        for limit in [
+            64 << 20,
+            (64 << 20) + 1,
+            (64 << 20) + 2 * PERMIT_BYTES - 1,
+            268_435_457,
+        ] {
+            let track = Track {
+                memory_limit_bytes: limit,
+                ..Track::default()
+            };
+            let budget = message_budget(&track);
+            assert!(budget.div_ceil(PERMIT_BYTES) <= budget / PERMIT_BYTES);
+            assert!(budget <= limit / 2);
+        }
     }
 }

@@ -24,7 +24,7 @@ const LOG_END_INTERVAL: Duration = Duration::from_secs(2);
 const READ_BYTES: usize = 256 << 10;
 
 /// Permits are counted in these.
-const PERMIT_BYTES: usize = 1 << 10;
+pub(super) const PERMIT_BYTES: usize = 1 << 10;
 
 /// Between two messages to the source about progress, where it does not ask.
 const MIN_STATUS_INTERVAL: Duration = Duration::from_millis(500);
