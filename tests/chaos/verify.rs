@@ -149,11 +149,11 @@ fn chains_link_up(stored: &[Change]) -> Tables<'_> {
             let was = table.remove(before.column("id").or(before.column("number")).expect("a key"));
             assert_eq!(was, Some(before), "the chain is broken: {change}");
         }
-        if let Some(after) = &change.after {
-            if let Some(id) = after.column("id") {
-                let was = table.insert(id, after);
-                assert_eq!(was, None, "there already: {change}");
-            }
+        if let Some(after) = &change.after
+            && let Some(id) = after.column("id")
+        {
+            let was = table.insert(id, after);
+            assert_eq!(was, None, "there already: {change}");
         }
     }
     tables
