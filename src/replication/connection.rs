@@ -33,7 +33,7 @@ use crate::wire::startup::startup_packet;
 const PROTOCOL_VERSION: i32 = 3 << 16;
 
 /// Room made for reading. A large one: behind a backlog every read is full.
-const READ_BYTES: usize = 256 << 10;
+pub(super) const READ_BYTES: usize = 256 << 10;
 
 /// How the session writes values, whatever server and role are set to; what reads them relies on it
 /// (`crate::track::value`). A session that streams for days must not be ended for being idle either.

@@ -3,16 +3,19 @@
 //! Reading and sending are one owner's business, who decides in a `select!` what comes next; reading may be dropped at
 //! any time.
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::abridge::Abridger;
-use super::connection::{ReplicationConnection, ReplicationError, unexpected};
+use super::connection::{READ_BYTES, ReplicationConnection, ReplicationError, unexpected};
 use super::{Lsn, Timestamp};
 use crate::wire::backend::tag;
 use crate::wire::frame::{HEADER_LEN, Header, write_frame};
 
 /// `XLogData` (manual, 55.4): type, start, end, time.
 const DATA_HEADER_LEN: usize = 25;
+
+/// A batch of more bytes was more than an ordinary read, and has memory of its own.
+const LARGE_BYTES: usize = 2 * READ_BYTES;
 
 /// A stream that runs.
 #[derive(Debug)]
@@ -92,13 +95,24 @@ impl ReplicationStream {
     /// # Errors
     /// When the connection breaks.
     pub async fn read(&mut self) -> Result<(), ReplicationError> {
-        let header = Header::read(&self.connection.buffer)?;
-        let whole = header.map_or(0, |header| header.frame_len);
-        let buffer = &mut self.connection.buffer;
-        if whole > buffer.capacity() && whole <= self.max_message && self.abridging.is_none() {
-            buffer.reserve(whole - buffer.len());
+        let whole = if self.abridging.is_some() {
+            0
+        } else {
+            Header::read(&self.connection.buffer)?.map_or(0, |header| header.frame_len)
+        };
+        let is_kept = whole <= self.max_message;
+        if is_kept && whole > self.connection.buffer.capacity() {
+            self.move_to(whole + READ_BYTES);
         }
         self.connection.fill().await
+    }
+
+    /// Goes on in memory of its own, of this many bytes. To grow where it is would keep the room of messages that have been
+    /// taken, whose memory has been given back, and double it.
+    fn move_to(&mut self, bytes: usize) {
+        let mut buffer = BytesMut::with_capacity(bytes);
+        buffer.extend_from_slice(&self.connection.buffer);
+        self.connection.buffer = buffer;
     }
 
     /// Takes the whole messages that have been read. Whether the server wants an answer at once comes along.
@@ -142,6 +156,10 @@ impl ReplicationStream {
             end += header.frame_len;
         }
         let bytes = self.connection.buffer.split_to(end).freeze();
+        if end > LARGE_BYTES {
+            // What follows must not keep the memory of what has been taken.
+            self.move_to(self.connection.buffer.len() + READ_BYTES);
+        }
         Ok((Batch { bytes }, wants_reply))
     }
 

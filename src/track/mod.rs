@@ -14,7 +14,7 @@
 //!
 //! ```text
 //!   run           sessions, one after the other, with back-off
-//!   session       one connection to either side: set-up, stream, pump
+//!   session       one connection to either side: set-up, stream, pump; endpoints: where they are
 //!   setup, gap    what is missing, and where to begin                                PURE
 //!   source, destination   the statements that ask and change either side
 //!   pipeline      the thread that assembles; pieces of bounded size
@@ -31,6 +31,7 @@ pub mod assembler;
 pub mod context;
 pub mod copy;
 pub mod destination;
+pub mod endpoints;
 pub mod error;
 pub mod gap;
 pub mod id;

@@ -10,10 +10,11 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+use super::endpoints::Endpoints;
 use super::error::{Remedy, TrackError};
 use super::report::Stats;
 use super::rules::Rules;
-use super::session::{Ended, Endpoints, Session, Shared};
+use super::session::{Ended, Session, Shared};
 use crate::config::Config;
 use crate::logging::write_live_line;
 use crate::replication::Timestamp;

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::destination::Destination;
+use super::endpoints::Endpoints;
 use super::error::TrackError;
 use super::rights;
 use super::rules::Rules;
-use super::session::Endpoints;
 use super::setup::{self, SourceFacts};
 use super::source;
 use crate::config::Config;
