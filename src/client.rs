@@ -9,7 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio_postgres::config::{ChannelBinding as Binding, SslMode, SslNegotiation};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use tokio_postgres::{Client, Config};
@@ -100,32 +100,51 @@ pub fn reason(error: &tokio_postgres::Error) -> String {
     text
 }
 
-/// A [`TlsConnect`] for a connection that has TLS already.
-struct TlsIsThere;
+/// A [`TlsConnect`] for a connection that has TLS already, or needs none although its session has it.
+pub(crate) struct TlsIsThere;
 
-impl TlsConnect<Stream> for TlsIsThere {
-    type Stream = Encrypted;
+/// What [`TlsIsThere`] takes.
+pub(crate) trait Peer: AsyncRead + AsyncWrite + Unpin {
+    /// Of the certificate that the other side showed.
+    fn certificate_hash(&self) -> Option<Vec<u8>>;
+}
+
+impl Peer for Stream {
+    fn certificate_hash(&self) -> Option<Vec<u8>> {
+        self.peer_certificate_hash().ok().flatten()
+    }
+}
+
+/// In memory: nobody is there.
+impl Peer for DuplexStream {
+    fn certificate_hash(&self) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+impl<S: Peer> TlsConnect<S> for TlsIsThere {
+    type Stream = Encrypted<S>;
     type Error = Infallible;
-    type Future = Ready<Result<Encrypted, Infallible>>;
+    type Future = Ready<Result<Encrypted<S>, Infallible>>;
 
-    fn connect(self, stream: Stream) -> Self::Future {
+    fn connect(self, stream: S) -> Self::Future {
         ready(Ok(Encrypted(stream)))
     }
 }
 
 /// A connection with TLS.
-struct Encrypted(Stream);
+pub(crate) struct Encrypted<S>(S);
 
-impl TlsStream for Encrypted {
+impl<S: Peer> TlsStream for Encrypted<S> {
     fn channel_binding(&self) -> ChannelBinding {
-        match self.0.peer_certificate_hash() {
-            Ok(Some(hash)) => ChannelBinding::tls_server_end_point(hash),
-            Ok(None) | Err(_) => ChannelBinding::none(),
+        match self.0.certificate_hash() {
+            Some(hash) => ChannelBinding::tls_server_end_point(hash),
+            None => ChannelBinding::none(),
         }
     }
 }
 
-impl AsyncRead for Encrypted {
+impl<S: Peer> AsyncRead for Encrypted<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -135,7 +154,7 @@ impl AsyncRead for Encrypted {
     }
 }
 
-impl AsyncWrite for Encrypted {
+impl<S: Peer> AsyncWrite for Encrypted<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

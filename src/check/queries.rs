@@ -5,10 +5,10 @@
 use std::str::FromStr;
 
 use tokio::io::AsyncReadExt;
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use super::server::{ReplicaIdentity, ServerFacts, Service, TableFacts};
-use crate::client::reason;
+use crate::client::{TlsIsThere, reason};
 
 /// Why the server could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -112,11 +112,15 @@ fn service(provider: Option<&str>) -> Service {
 }
 
 /// The process id in BackendKeyData. tokio-postgres shows it only inside the CancelRequest that it writes (manual,
-/// 55.7: length, code, process id, key), so it writes one into memory.
+/// 55.7: length, code, process id, key), so it writes one into memory; where the session has TLS it insists on TLS there, too.
 async fn process_id_of_login(client: &Client) -> Option<i32> {
     const CANCEL_REQUEST_BYTES: usize = 16;
     let (ours, mut theirs) = tokio::io::duplex(CANCEL_REQUEST_BYTES);
-    client.cancel_token().cancel_query_raw(ours, NoTls).await.ok()?;
+    client
+        .cancel_token()
+        .cancel_query_raw(ours, TlsIsThere)
+        .await
+        .ok()?;
     theirs.read_i64().await.ok()?;
     theirs.read_i32().await.ok()
 }
