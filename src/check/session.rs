@@ -3,67 +3,35 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
-use tokio_postgres::config::SslMode;
-use tokio_postgres::{Client, NoTls};
 
 use super::queries::{self, QueryError};
 use super::report::Finding;
 use super::server::{self, ServerFacts};
+use crate::client::log_in;
 use crate::config::Config;
 use crate::config::url::UpstreamUrl;
+use crate::proxy::stream::Stream;
 
 /// What `pg_stat_activity` shows while we look around.
 const APPLICATION_NAME: &str = "bemi check";
 
 /// Findings from inside a session on `stream`, which is connected and encrypted already.
-pub(super) async fn look_around<S>(stream: S, config: &Config) -> Vec<Finding>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+pub(super) async fn look_around(stream: Stream, config: &Config) -> Vec<Finding> {
     let url = &config.upstream.url;
-    let Some(user) = &url.user else {
+    if url.user.is_none() {
         let what = "the URL names no user, so login, wal_level, rights and tables were not looked at";
         return vec![Finding::note("login", what)];
-    };
-    match timeout(config.limits.handshake_timeout, facts(stream, url, user)).await {
+    }
+    match timeout(config.limits.handshake_timeout, facts(stream, url)).await {
         Ok(Ok(facts)) => server::findings(&facts, config.upstream.pooler, &config.inject),
         Ok(Err(error)) => vec![not_in(url, &error)],
         Err(_) => vec![too_slow(config.limits.handshake_timeout)],
     }
 }
 
-async fn facts<S>(stream: S, url: &UpstreamUrl, user: &str) -> Result<ServerFacts, QueryError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    queries::ask(&login(stream, url, user).await?).await
-}
-
-/// TLS is none of its business: the stream has it already, just as the proxy makes it.
-async fn login<S>(stream: S, url: &UpstreamUrl, user: &str) -> Result<Client, tokio_postgres::Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let mut config = tokio_postgres::Config::new();
-    config
-        .user(user)
-        .application_name(APPLICATION_NAME)
-        .ssl_mode(SslMode::Disable);
-    if let Some(dbname) = &url.dbname {
-        config.dbname(dbname);
-    }
-    if let Some(password) = &url.password {
-        config.password(password.reveal());
-    }
-    if let Some(options) = &url.options {
-        config.options(options);
-    }
-    let (client, connection) = config.connect_raw(stream, NoTls).await?;
-    // It ends with an error of its own only after the client has seen the same.
-    tokio::spawn(async { drop(connection.await) });
-    Ok(client)
+async fn facts(stream: Stream, url: &UpstreamUrl) -> Result<ServerFacts, QueryError> {
+    queries::ask(&log_in(stream, url, APPLICATION_NAME).await?).await
 }
 
 fn not_in(url: &UpstreamUrl, error: &QueryError) -> Finding {

@@ -9,6 +9,7 @@ use super::server::{ServerFacts, findings};
 use super::{queries, session};
 use crate::config::{Config, Inject, Pooler};
 use crate::demo::cluster::{Cluster, ClusterOptions, ServerTls};
+use crate::proxy::stream::Socket;
 use crate::tls::generate::authority_and_server;
 
 async fn login(server: &Cluster, user: &str) -> Client {
@@ -117,7 +118,7 @@ async fn refusal(server: &Cluster, url: &str) -> (Mark, String) {
         .await
         .expect("a connection");
     let config = Config::new(url.parse().expect("a URL"));
-    let found = session::look_around(stream, &config).await;
+    let found = session::look_around(Socket::Tcp(stream).into(), &config).await;
     assert_eq!(found.len(), 1, "{found:?}");
     let finding = found.into_iter().next().expect("one");
     assert_eq!(finding.subject, "login");
@@ -152,7 +153,7 @@ async fn a_login_that_fails_says_what_the_server_said() {
         .await
         .expect("a connection");
     let config = Config::new(url("postgres:right@").parse().expect("a URL"));
-    let found = session::look_around(stream, &config).await;
+    let found = session::look_around(Socket::Tcp(stream).into(), &config).await;
     assert!(
         found.iter().all(|finding| finding.mark != Mark::Mend),
         "{found:?}"

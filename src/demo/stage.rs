@@ -5,6 +5,7 @@ use tokio_postgres::error::SqlState;
 
 use super::changes::{Change, ChangesError, collect};
 use super::script::TODO_COLUMNS;
+use crate::client::reason;
 
 /// How long one statement of ours may take. Making a slot waits for every transaction that is writing at that moment.
 const STATEMENT_TIMEOUT: &str = "30s";
@@ -177,22 +178,6 @@ fn refused(what: &'static str, error: &tokio_postgres::Error) -> StageError {
         reason: reason(error),
         advice,
     }
-}
-
-/// What the server said, without the library's own words around it.
-pub fn reason(error: &tokio_postgres::Error) -> String {
-    error.as_db_error().map_or_else(
-        || {
-            let mut text = error.to_string();
-            let mut source = std::error::Error::source(error);
-            while let Some(cause) = source {
-                text.push_str(&format!(": {cause}"));
-                source = cause.source();
-            }
-            text
-        },
-        |answer| format!("{} ({})", answer.message(), answer.code().code()),
-    )
 }
 
 fn advice(code: &SqlState) -> Option<&'static str> {

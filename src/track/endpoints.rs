@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::time::timeout;
 use tokio_postgres::Client;
 
 use super::error::TrackError;
@@ -36,12 +37,16 @@ impl Endpoints {
     /// When one of them cannot be used.
     pub fn new(config: &Config, home: Option<&Path>) -> Result<Self, TrackError> {
         let limits = &config.limits;
+        let probing = !limits.tcp_keepalive_idle.is_zero();
+        let patience =
+            limits.tcp_keepalive_idle + limits.tcp_keepalive_interval * limits.tcp_keepalive_retries;
         let keepalive = Keepalive {
-            enabled: !limits.tcp_keepalive_idle.is_zero(),
+            enabled: probing,
             idle: limits.tcp_keepalive_idle,
             interval: limits.tcp_keepalive_interval,
             count: limits.tcp_keepalive_retries,
-            user_timeout: None,
+            // While something it has sent is on its way, a connection sends no probes.
+            user_timeout: probing.then_some(patience),
         };
         let upstream = |url| {
             let tls = UpstreamTls::build(url, home)
@@ -64,7 +69,8 @@ impl Endpoints {
     /// # Errors
     /// [`TrackError`]
     pub async fn source(&self, config: &Config) -> Result<Client, TrackError> {
-        session_on(&self.source, &config.upstream.url, "source").await
+        let session = session_on(&self.source, &config.upstream.url, "source");
+        in_time(config, "source", session).await
     }
 
     /// An ordinary session on the destination.
@@ -72,7 +78,8 @@ impl Endpoints {
     /// # Errors
     /// [`TrackError`]
     pub async fn destination(&self, config: &Config) -> Result<Client, TrackError> {
-        session_on(&self.destination, destination_url(config), "destination").await
+        let session = session_on(&self.destination, destination_url(config), "destination");
+        in_time(config, "destination", session).await
     }
 
     /// A replication connection to the source.
@@ -80,8 +87,23 @@ impl Endpoints {
     /// # Errors
     /// [`TrackError`]
     pub async fn replication(&self, config: &Config) -> Result<ReplicationConnection, TrackError> {
-        Ok(ReplicationConnection::connect(&self.source, &config.upstream.url, APPLICATION_NAME).await?)
+        let url = &config.upstream.url;
+        let connection =
+            async { Ok(ReplicationConnection::connect(&self.source, url, APPLICATION_NAME).await?) };
+        in_time(config, "source", connection).await
     }
+}
+
+/// A server that takes connections and then says nothing must not be waited for, for ever.
+async fn in_time<T>(
+    config: &Config,
+    whose: &'static str,
+    session: impl Future<Output = Result<T, TrackError>>,
+) -> Result<T, TrackError> {
+    let limit = config.limits.handshake_timeout;
+    timeout(limit, session)
+        .await
+        .unwrap_or(Err(TrackError::Silent { whose, limit }))
 }
 
 async fn session_on(

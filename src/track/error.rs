@@ -1,5 +1,7 @@
 //! Why tracking stops, and whether trying again may help.
 
+use std::time::Duration;
+
 use tokio_postgres::error::SqlState;
 
 use super::assembler::AssembleError;
@@ -28,6 +30,14 @@ pub enum TrackError {
         whose: &'static str,
         /// What came of it.
         source: ClientError,
+    },
+    /// It took the connection, and then said nothing.
+    #[error("{whose}: no login within {} s (limits.handshake_timeout)", .limit.as_secs_f64())]
+    Silent {
+        /// Which of the two servers.
+        whose: &'static str,
+        /// How long it was waited for.
+        limit: Duration,
     },
     /// The source could not be asked.
     #[error("source: {0}")]
@@ -82,7 +92,7 @@ impl TrackError {
     pub fn remedy(&self) -> Remedy {
         match self {
             Self::Configuration(_) | Self::Unmet(_) | Self::Gap(_) => Remedy::Operator,
-            Self::System(_) => Remedy::Wait,
+            Self::System(_) | Self::Silent { .. } => Remedy::Wait,
             Self::Client { source, .. } => match source {
                 ClientError::Connect(_) => Remedy::Wait,
                 ClientError::Postgres(error) => of_postgres(error),

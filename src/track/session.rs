@@ -150,11 +150,13 @@ impl Session {
                     .await
             }
             Err(gap) => {
-                if shared.accept_gap.swap(false, Ordering::Relaxed) {
-                    self.go_on_behind(gap, shared).await
-                } else {
-                    Err(TrackError::Gap(gap))
+                if !shared.accept_gap.load(Ordering::Relaxed) {
+                    return Err(TrackError::Gap(gap));
                 }
+                let start = self.go_on_behind(gap, shared).await?;
+                // Said of this gap, and not of one that comes later.
+                shared.accept_gap.store(false, Ordering::Relaxed);
+                Ok(start)
             }
         }
     }
