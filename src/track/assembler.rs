@@ -28,6 +28,7 @@ use super::rules::Rules;
 use super::table::{Table, TableFacts};
 use crate::replication::pgoutput::{Begin, Commit, DecodeError, Logical, Message, Relation, decode};
 use crate::replication::{Lsn, Timestamp};
+use crate::wire::encoding::ClientEncoding;
 
 /// How much of a transaction is held back for its first message, in bytes.
 pub const MAX_HELD_BYTES: usize = 1 << 20;
@@ -109,6 +110,8 @@ pub struct Settings {
     pub own_tables: Option<OwnTables>,
     /// `track.max_context_bytes`
     pub max_context_bytes: usize,
+    /// The database's own encoding: the server converts everything in the stream but the contents of messages.
+    pub encoding: ClientEncoding,
 }
 
 /// The tables that the tracker itself writes.
@@ -316,8 +319,15 @@ impl<C: Catalog> Assembler<C> {
         if message.prefix != PREFIX {
             return;
         }
-        let rules = &self.settings.rules;
-        let context = StoredContext::from_message(message.content, rules, self.settings.max_context_bytes);
+        let settings = &self.settings;
+        let converted;
+        let content = if message.content.is_ascii() || settings.encoding == ClientEncoding::default() {
+            message.content
+        } else {
+            converted = settings.encoding.decode(message.content);
+            converted.as_bytes()
+        };
+        let context = StoredContext::from_message(content, &settings.rules, settings.max_context_bytes);
         match transaction.context {
             Context::Awaited => self.held.write(out, &context.copied),
             Context::Overdue { first, last } => {

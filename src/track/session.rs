@@ -305,6 +305,7 @@ impl Session {
             rules: Arc::clone(&shared.rules),
             own_tables: self.own_schema.clone().map(|schema| OwnTables { schema }),
             max_context_bytes: shared.config.track.max_context_bytes,
+            encoding: self.facts.encoding,
         }
     }
 }

@@ -5,6 +5,7 @@ use super::rules::Rules;
 use crate::check::report::{Finding, Mark};
 use crate::check::server::{self, ServerFacts};
 use crate::config::Track;
+use crate::wire::encoding::ClientEncoding;
 
 /// How many tables a message names.
 const TABLES_SHOWN: usize = 10;
@@ -14,6 +15,8 @@ const TABLES_SHOWN: usize = 10;
 pub struct SourceFacts {
     /// What `bemi check` asks as well.
     pub server: ServerFacts,
+    /// The database's own encoding.
+    pub encoding: ClientEncoding,
     /// Whether the role may do anything.
     pub is_superuser: bool,
     /// Whether it may open replication connections and make slots.

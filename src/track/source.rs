@@ -13,6 +13,7 @@ use super::setup::{PublicationFacts, SourceFacts, TopTable};
 use super::table::TableFacts;
 use crate::check::queries::{self, QueryError};
 use crate::replication::Lsn;
+use crate::wire::encoding::ClientEncoding;
 
 /// The catalog, for a thread that has no runtime.
 #[derive(Debug)]
@@ -120,7 +121,8 @@ const RIGHTS: &str = "
            pg_catalog.current_setting('max_replication_slots')::bigint,
            (SELECT count(*) FROM pg_catalog.pg_stat_replication),
            pg_catalog.current_setting('max_wal_senders')::bigint,
-           (SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout')
+           (SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'),
+           pg_catalog.getdatabaseencoding()::text
       FROM pg_catalog.pg_roles r WHERE r.rolname = current_user";
 
 const PUBLICATION: &str = "
@@ -182,8 +184,10 @@ pub async fn ask(client: &Client, publication: &str, slot_name: &str) -> Result<
     let rights = client.query_one(RIGHTS, &[]).await?;
     let publication = client.query_opt(PUBLICATION, &[&publication]).await?;
     let sender_timeout: Option<i64> = rights.try_get(7)?;
+    let encoding: String = rights.try_get(8)?;
     Ok(SourceFacts {
         slot: slot(client, slot_name, server.version_num).await?,
+        encoding: ClientEncoding::from_name(&encoding).unwrap_or_default(),
         is_superuser: rights.try_get(0)?,
         may_replicate: rights.try_get(1)?,
         may_create: rights.try_get(2)?,

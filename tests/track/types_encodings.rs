@@ -40,7 +40,8 @@ async fn a_database_in_latin1_is_stored_in_its_characters() {
     let mut tracker = Tracker::beside(&database, &[]).await;
     run_bytes(
         &database,
-        b"INSERT INTO \"t\xE9\" VALUES ('gr\xFC\xDF', '{\"k\xE9\": \"\xE9\"}', '{\xE9,\"\xFC x\"}');",
+        b"BEGIN; SELECT pg_logical_emit_message(true, '_bemi', '{\"who\": \"J\xFCrgen\"}');
+          INSERT INTO \"t\xE9\" VALUES ('gr\xFC\xDF', '{\"k\xE9\": \"\xE9\"}', '{\xE9,\"\xFC x\"}'); COMMIT;",
         "LATIN1",
     )
     .await;
@@ -50,6 +51,7 @@ async fn a_database_in_latin1_is_stored_in_its_characters() {
         changes[0].after,
         json!({"\u{FC}": "gr\u{FC}\u{DF}", "j": {"k\u{E9}": "\u{E9}"}, "a": ["\u{E9}", "\u{FC} x"]})
     );
+    assert_eq!(changes[0].context, json!({"who": "J\u{FC}rgen"}));
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use crate::track::id::{Origin, hyphenated};
 use crate::track::kind::TypeFacts;
 use crate::track::rules::Rules;
 use crate::track::table::TableFacts;
+use crate::wire::encoding::ClientEncoding;
 
 const BEGIN: &[u8] = b"B\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\x07";
 const COMMIT: &[u8] = b"C\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x02";
@@ -154,6 +155,7 @@ pub(super) fn settings(rules: Rules) -> Settings {
         rules: Arc::new(rules),
         own_tables: None,
         max_context_bytes: 1_000,
+        encoding: ClientEncoding::default(),
     }
 }
 
@@ -385,4 +387,17 @@ fn what_cannot_be_understood_is_an_error() {
     ));
     assert!(matches!(error(&[b"E"]), Some(AssembleError::NewerProtocol)));
     assert!(matches!(error(&[b"?"]), Some(AssembleError::Decode(_))));
+}
+
+#[test]
+fn a_message_is_in_the_encoding_of_its_database() {
+    let latin1 = Settings {
+        encoding: ClientEncoding::from_name("LATIN1").unwrap(),
+        ..settings(Rules::default())
+    };
+    let content = b"{\"name\": \"J\xFCrgen\"}";
+    let length = u32::try_from(content.len()).unwrap().to_be_bytes();
+    let message = [&b"M\x01\0\0\0\0\0\0\0\0_bemi\0"[..], &length, content].concat();
+    let all = assembled_with(latin1, &[BEGIN, FULL, &message, INSERT, COMMIT]).unwrap();
+    assert_eq!(all.contexts(), ["{\"name\": \"J\u{FC}rgen\"}"]);
 }

@@ -2,6 +2,7 @@ use super::{PublicationFacts, Setup, SourceFacts, TopTable, create_slot, plan, t
 use crate::check::server::{ServerFacts, Service};
 use crate::config::Track;
 use crate::track::rules::Rules;
+use crate::wire::encoding::ClientEncoding;
 
 fn table(name: &str) -> TopTable {
     TopTable {
@@ -27,6 +28,7 @@ fn facts() -> SourceFacts {
             is_direct: true,
             tables: Vec::new(),
         },
+        encoding: ClientEncoding::default(),
         is_superuser: true,
         may_replicate: true,
         may_create: true,
