@@ -18,11 +18,10 @@ const MIGRATIONS: [&[&str]; 1] = [&[
 
 /// How this session writes. What is told to the source as stored must have reached the disk.
 ///
-/// The three GIN indexes are most of the work. New entries wait in a list, which is merged when it is full; a longer
-/// list makes fewer and better merges (`ginInsertCleanup`, ginfast.c), with as much memory as `work_mem`. Too long a one
-/// would slow the queries down that have to look through it.
+/// The three GIN indexes are most of the work, but neither a longer `gin_pending_list_limit` nor more `work_mem` to merge it
+/// with makes it less: docs/benchmarks.md has the figures. Both are left to the server; the list is what queries look
+/// through.
 pub const SETTINGS: &str = "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
-     SET gin_pending_list_limit = '16MB'; SET work_mem = '64MB'; \
      SELECT pg_catalog.set_config('synchronous_commit', 'on', false) \
       WHERE pg_catalog.current_setting('synchronous_commit') = 'off'";
 
