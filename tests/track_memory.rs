@@ -288,16 +288,16 @@ fn json_of(row: &tokio_postgres::Row, place: usize) -> Option<Json> {
 #[tokio::test]
 async fn values_just_within_the_limit_follow_each_other_in_the_smallest_memory() {
     let mut tracked = Tracked::on(BOOK, SMALLEST_LIMIT).await;
-    // Each message is a little larger than the one before: none fits where that was.
-    for megabytes in [1, 2, 4, 7, 11, 16, 22, 29, 30, 31] {
+    // Each message is a little larger than the one before, and right behind it: none fits where that was.
+    let insert = |megabytes: usize| {
         let times = megabytes * 31_250;
-        tracked
-            .run(&format!(
-                "INSERT INTO book VALUES ({megabytes}, 5,
-                   (SELECT string_agg(md5(random()::text), '') FROM generate_series(1, {times})))"
-            ))
-            .await;
-    }
+        format!(
+            "INSERT INTO book VALUES ({megabytes}, 5,
+               (SELECT string_agg(md5(random()::text), '') FROM generate_series(1, {times})))"
+        )
+    };
+    let inserts = [1, 2, 4, 7, 11, 16, 22, 29, 30, 31].map(insert).join(";");
+    tracked.run(&format!("BEGIN; {inserts}; COMMIT")).await;
     tracked.has_stored_all().await;
     let query = r#"SELECT array_agg(length(after ->> 'body') / 1000000 ORDER BY id) FROM changes WHERE "table" = 'book'"#;
     let lengths: Vec<i32> = ask(&tracked.destination, query).await;
