@@ -208,6 +208,12 @@ async fn a_transaction_of_many_rows_with_its_context_last_takes_no_more_than_oth
 const BOOK: &str = "CREATE TABLE book (id bigint PRIMARY KEY, stars int, body text);
      ALTER TABLE book REPLICA IDENTITY FULL; ALTER TABLE book ALTER body SET STORAGE EXTERNAL";
 
+/// Operation, digests of the value before and after, and whether the row is complete.
+type StoredDigests = (String, Option<String>, Option<String>, bool);
+
+/// Operation, before, after, incomplete.
+type StoredRows = (String, Option<Json>, Option<Json>, Option<Json>);
+
 /// Inserts, updates and deletes values of 50 MB; the update's message has two.
 async fn keeps_large_values(value: &str) {
     let mut tracked = Tracked::on(BOOK, DEFAULT_LIMIT).await;
@@ -227,7 +233,7 @@ async fn keeps_large_values(value: &str) {
     let query = r#"SELECT operation, md5(before ->> 'body'), md5(after ->> 'body'), incomplete IS NULL
                      FROM changes WHERE "table" = 'book' ORDER BY id"#;
     let stored = tracked.destination.query(query, &[]).await.unwrap();
-    let stored: Vec<(String, Option<String>, Option<String>, bool)> = stored
+    let stored: Vec<StoredDigests> = stored
         .iter()
         .map(|row| (row.get(0), row.get(1), row.get(2), row.get(3)))
         .collect();
@@ -265,7 +271,7 @@ async fn a_value_that_is_too_long_is_left_out_and_listed() {
     tracked.has_stored_all().await;
     let query = r#"SELECT operation, before::text, after::text, incomplete::text FROM changes WHERE "table" = 'book' ORDER BY id"#;
     let stored = tracked.destination.query(query, &[]).await.unwrap();
-    let stored: Vec<(String, Option<Json>, Option<Json>, Option<Json>)> = stored
+    let stored: Vec<StoredRows> = stored
         .iter()
         .map(|row| (row.get(0), json_of(row, 1), json_of(row, 2), json_of(row, 3)))
         .collect();
