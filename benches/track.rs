@@ -33,23 +33,20 @@ const WAYS: [&str; 4] = [
     "bemi track, one server",
 ];
 
-/// A record of an ordinary application, and what a request writes into its context.
+/// The table `pgbench_accounts` at scale 1, as `pgbench -i` makes it, and what a request writes into its context.
 const BACKLOG: &str = r#"
-CREATE TABLE account (
-    id bigint PRIMARY KEY, name text NOT NULL, email text NOT NULL, balance numeric(12, 2) NOT NULL,
-    is_active boolean NOT NULL, note text NOT NULL, updated_at timestamptz NOT NULL);
+CREATE TABLE account (aid int PRIMARY KEY, bid int, abalance int, filler char(84));
 ALTER TABLE account REPLICA IDENTITY FULL;
-INSERT INTO account SELECT n, 'Name ' || n, 'name.' || n || '@example.com', n, true, 'Customer since ' || n, now()
-  FROM generate_series(1, 10000) n;
+INSERT INTO account SELECT n, 1, 0, '' FROM generate_series(1, 100000) n;
 CREATE TABLE last (n bigint PRIMARY KEY);
 CREATE PROCEDURE backlog(transactions bigint, changes bigint) LANGUAGE plpgsql AS $$
 BEGIN
     FOR t IN 1 .. transactions LOOP
         PERFORM pg_logical_emit_message(true, '_bemi', format(
-            '{"user_id": %s, "endpoint": "/api/accounts/%s", "method": "PUT", "request": "%s", "SQL": "UPDATE account SET balance = $1, updated_at = now() WHERE id = $2 RETURNING id"}',
-            t % 5000, t, md5(t::text)));
+            '{"user_id": %s, "endpoint": "/api/accounts/%s", "method": "PUT", "SQL": "UPDATE account SET abalance = abalance + $1 WHERE aid = $2 RETURNING abalance"}',
+            t % 1000, t % 50));
         FOR n IN 1 .. changes LOOP
-            UPDATE account SET balance = balance + t, updated_at = clock_timestamp() WHERE id = (t * changes + n) % 10000 + 1;
+            UPDATE account SET abalance = abalance + (t % 1000)::int WHERE aid = (t * changes + n) % 100000 + 1;
         END LOOP;
         COMMIT;
     END LOOP;

@@ -14,9 +14,14 @@ use crate::replication::{Lsn, Timestamp};
 
 /// How this session writes. What is told to the source as stored must have reached the disk.
 ///
+/// The three GIN indexes are most of the work. New entries wait in a list, which is merged when it is full; a longer list
+/// makes fewer and better merges (`ginInsertCleanup`, ginfast.c), with as much memory as `work_mem`. Queries look through
+/// what is not merged yet, so that a list must not be too long either: docs/benchmarks.md has the figures.
+///
 /// Where the host or the network of a tracker is lost without a word, the server has to notice: until then it keeps the
 /// lock, and with it the next tracker, out for hours.
-pub const SETTINGS: &str = "SET tcp_keepalives_idle = 20; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
+pub const SETTINGS: &str = "SET gin_pending_list_limit = '16MB'; SET work_mem = '64MB'; \
+     SET tcp_keepalives_idle = 20; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
      SELECT pg_catalog.set_config('synchronous_commit', 'on', false) \
       WHERE pg_catalog.current_setting('synchronous_commit') = 'off'";
 

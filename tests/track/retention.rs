@@ -118,7 +118,7 @@ async fn rows_of_many_days_may_come_together() {
         .collect();
     let mut wanted = days.map(|day| format!("changes_p{}", day.replace('-', "")));
     wanted.sort();
-    assert_eq!(found, wanted);
+    assert_eq!(found, wanted, "{}", tracker.log());
 }
 
 #[tokio::test]
