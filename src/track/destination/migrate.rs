@@ -40,19 +40,19 @@ impl Destination {
             let sql: String = parts.iter().map(|part| self.filled_in(part)).collect();
             let version = place + 1;
             let schema = &self.schema;
+            // Where it is there, nobody needs the right to make one.
+            let make_schema = if self.schema_exists(schema_name).await? {
+                String::new()
+            } else {
+                format!("CREATE SCHEMA {schema}; ")
+            };
             let script = format!(
-                "BEGIN; CREATE SCHEMA IF NOT EXISTS {schema}; \
-                 CREATE TABLE IF NOT EXISTS {schema}.changes_version \
+                "BEGIN; {make_schema}CREATE TABLE IF NOT EXISTS {schema}.changes_version \
                    (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT clock_timestamp()); \
                  {sql}; INSERT INTO {schema}.changes_version (version) VALUES ({version}); COMMIT"
             );
-            let script = if self.schema_exists(schema_name).await? {
-                script.replace(&format!("CREATE SCHEMA IF NOT EXISTS {schema}; "), "")
-            } else {
-                script
-            };
             if let Err(source) = self.client.batch_execute(&script).await {
-                // What cannot be rolled back has been, by the end of the session.
+                // What this cannot take back, the end of the session does.
                 _ = self.client.batch_execute("ROLLBACK").await;
                 return Err(DestinationError::Postgres { what: WHAT, source });
             }
