@@ -45,6 +45,13 @@ async fn insert_at(tracker: &Tracker, id: i32, time: &str) {
 /// Ids, and the partition that each is in.
 async fn placed(tracker: &mut Tracker) -> Vec<(String, String)> {
     tracker.caught_up().await;
+    // A commit shows its rows a moment before it tells other sessions of the partitions it attached (`CommitTransaction`,
+    // xact.c: ProcArrayEndTransaction, then AtEOXact_Inval), and gives its locks back only after both.
+    tracker
+        .destination
+        .batch_execute("BEGIN; LOCK TABLE changes IN SHARE UPDATE EXCLUSIVE MODE; COMMIT")
+        .await
+        .expect("a lock");
     let query = "SELECT primary_key, tableoid::regclass::text FROM changes WHERE \"table\" = 't' ORDER BY committed_at, id";
     let rows = tracker.destination.query(query, &[]).await.expect("the changes");
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
