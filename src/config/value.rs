@@ -305,14 +305,20 @@ impl Setting for Option<Password> {
     }
 }
 
+/// A hundred years. Far more would lead to times that the server does not know.
+const MAX_RETENTION_DAYS: u32 = 36_500;
+
 impl Setting for Retention {
     fn from_text(text: &str) -> Result<Self, String> {
-        let days = || text.strip_suffix('d')?.parse().ok().filter(|days| *days > 0);
+        let days = || {
+            let days = text.strip_suffix('d')?.parse().ok()?;
+            (1..=MAX_RETENTION_DAYS).contains(&days).then_some(days)
+        };
         match text {
             "off" => Ok(Self::Off),
             _days => days().map(Self::Days).ok_or_else(|| {
                 format!(
-                    "expected off, or a number of days such as 90d, found {}",
+                    "expected off, or 1 to {MAX_RETENTION_DAYS} days such as 90d, found {}",
                     found(text)
                 )
             }),
@@ -418,5 +424,14 @@ mod tests {
     fn a_url_in_the_wrong_place_is_not_shown() {
         let error = bool::from_text("postgresql://bob:secret@db/app").expect_err("no boolean");
         assert_eq!(error, "expected true or false, found \"postgresql://...\"");
+    }
+
+    #[test]
+    fn a_retention_is_off_or_a_number_of_days() {
+        assert_eq!(Retention::from_text("off"), Ok(Retention::Off));
+        assert_eq!(Retention::from_text("90d"), Ok(Retention::Days(90)));
+        for text in ["", "0d", "-1d", "90", "d", "36501d", "99999999999d", "1.5d"] {
+            assert!(Retention::from_text(text).is_err(), "{text}");
+        }
     }
 }

@@ -127,8 +127,8 @@ impl Destination {
         const WHAT: &str = "cannot prepare the session on the destination";
         self.client.batch_execute(SETTINGS).await.map_err(failed(WHAT))?;
         let key = format!(
-            "bemi track {}.{} {} {}",
-            self.schema, "changes", self.slot, self.database
+            "bemi track {}.changes {} {}",
+            self.schema, self.slot, self.database
         );
         let row = self
             .client

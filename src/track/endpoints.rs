@@ -38,8 +38,10 @@ impl Endpoints {
     pub fn new(config: &Config, home: Option<&Path>) -> Result<Self, TrackError> {
         let limits = &config.limits;
         let probing = !limits.tcp_keepalive_idle.is_zero();
-        let patience =
-            limits.tcp_keepalive_idle + limits.tcp_keepalive_interval * limits.tcp_keepalive_retries;
+        let probes = limits
+            .tcp_keepalive_interval
+            .saturating_mul(limits.tcp_keepalive_retries);
+        let patience = limits.tcp_keepalive_idle.saturating_add(probes);
         let keepalive = Keepalive {
             enabled: probing,
             idle: limits.tcp_keepalive_idle,
