@@ -49,8 +49,9 @@ fmt-check: ## say what is not formatted
 deny: build-tools ## licences, duplicates, sources and known vulnerabilities of the dependencies
 	scripts/deny.sh
 
-bench: build-tools postgres ## what the proxy costs
-	cargo bench --locked --bench throughput
+bench: build-tools postgres ## what the proxy costs, beside PgBouncer and HAProxy; some 40 minutes, on a quiet machine; ARGS='rounds=1 seconds=2 select' for less
+	scripts/install-bench-tools.sh
+	cargo bench --locked --bench proxy -- $(or $(ARGS),write)
 
 bench-track: build-tools postgres ## what bemi track keeps up with; ROWS=100000 for a smaller backlog
 	cargo bench --locked --bench track -- $(ROWS) $(ROUNDS)

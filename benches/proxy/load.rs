@@ -1,0 +1,313 @@
+//! Loads of small transactions.
+
+use crate::Plan;
+use crate::figures::median;
+use crate::peers::{Options, Stage, Way};
+use crate::pgbench::{Figure, Load, Script};
+use crate::table::Table;
+
+/// How many clients at once.
+const CLIENTS: [usize; 4] = [1, 8, 64, 500];
+
+/// Of each of [`TABLES`].
+const SELECT: &str = "\\set id random(1, 100000)\nSELECT task FROM todo WHERE id = :id;\n";
+const INSERT: &str = "INSERT INTO log (task) VALUES ('Sleep');\n";
+const MANY: &str = "INSERT INTO log (task) SELECT 'Sleep' FROM generate_series(1, 100);\n";
+
+/// What bemi writes for [`INSERT`] with the context of [`Load`], written by the client itself.
+const MESSAGE: &str = r#"SELECT pg_logical_emit_message(true, '_bemi', '{"user_id":187234,"endpoint":"/todo","method":"POST","SQL":"INSERT INTO log (task) VALUES (''Sleep'');"}')"#;
+
+const TABLES: &str = "
+    CREATE TABLE todo (id int PRIMARY KEY, task text);
+    INSERT INTO todo SELECT n, 'task ' || n FROM generate_series(1, 100000) n;
+    CREATE TABLE log (id bigint GENERATED ALWAYS AS IDENTITY, task text);
+    CREATE TABLE audited (id bigint GENERATED ALWAYS AS IDENTITY, task text);
+    CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM pg_logical_emit_message(true, '_bemi', substring(current_query() FROM '/\\*Bemi (.*) Bemi\\*/'));
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER audit AFTER INSERT ON audited FOR EACH ROW EXECUTE FUNCTION audit();
+    VACUUM ANALYZE";
+
+/// The columns of most tables here.
+const HEAD: [&str; 8] = [
+    "load",
+    "clients",
+    "way",
+    "transactions/s",
+    "of direct",
+    "p50, ms",
+    "p99, ms",
+    "CPU, us",
+];
+
+pub fn select(plan: &Plan) -> Vec<Table> {
+    let about = "One row by its key. CPU: user and system time of the process in between, a transaction.";
+    let mut table = Table::new("Reads", about, &HEAD);
+    let stage = stage(&Options::default());
+    for protocol in ["prepared", "simple"] {
+        for clients in CLIENTS {
+            let load = Load::new(clients, protocol, SELECT);
+            compare(&mut table, plan, &stage, &format!("select, {protocol}"), &load);
+        }
+    }
+    vec![table]
+}
+
+pub fn write(plan: &Plan) -> Vec<Table> {
+    let about = "Without context. TPC-B is pgbench's own, scale 50.";
+    let mut table = Table::new("Writes", about, &HEAD);
+    let stage = stage(&Options::default());
+    initialize(&stage);
+    for clients in CLIENTS {
+        let load = Load::new(clients, "prepared", INSERT);
+        compare(&mut table, plan, &stage, "insert, prepared", &load);
+        stage.sql("TRUNCATE log");
+    }
+    for clients in CLIENTS {
+        let mut load = Load::new(clients, "prepared", "");
+        load.script = Script::Builtin("tpcb-like");
+        compare(&mut table, plan, &stage, "TPC-B, prepared", &load);
+        stage.sql("TRUNCATE pgbench_history");
+    }
+    vec![table]
+}
+
+fn initialize(stage: &Stage) {
+    let output = std::process::Command::new(&stage.pgbench)
+        .args(["-i", "-q", "-s", "50", "-h"])
+        .arg(stage.cluster.socket_dir())
+        .args([
+            "-p",
+            &stage.cluster.port().to_string(),
+            "-U",
+            "postgres",
+            "postgres",
+        ])
+        .output()
+        .expect("pgbench");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// One line of the table of [`context`]: its name, which way, and what is run there.
+type Line = (&'static str, &'static str, Load);
+
+pub fn context(plan: &Plan) -> Vec<Table> {
+    let stage = stage(&Options::default());
+    let with = |load: Load| Load {
+        context: true,
+        ..load
+    };
+    let pipeline = format!("\\startpipeline\n{MESSAGE};\n{INSERT}\\endpipeline\n");
+    let at_once = format!("{MESSAGE}\\;\n{INSERT}");
+    let rows = format!("\\startpipeline\n{MESSAGE};\n{MANY}\\endpipeline\n");
+    let commented = r#"INSERT INTO audited (task) SELECT 'Sleep' FROM generate_series(1, 100) /*Bemi {"user_id":187234,"endpoint":"/todo","method":"POST"} Bemi*/;"#;
+    let thousand = format!("BEGIN;\n{}COMMIT;\n", INSERT.repeat(1000));
+    let mut tables = Vec::new();
+    let groups: Vec<(&str, usize, Vec<Line>)> = vec![
+        (
+            "insert, prepared",
+            8,
+            vec![
+                ("no context", "direct", Load::new(8, "prepared", INSERT)),
+                (
+                    "message by the client, in a pipeline",
+                    "direct",
+                    Load::new(8, "prepared", &pipeline),
+                ),
+                ("no context", "PgBouncer", Load::new(8, "prepared", INSERT)),
+                ("no context", "bemi", Load::new(8, "prepared", INSERT)),
+                ("context", "bemi", with(Load::new(8, "prepared", INSERT))),
+            ],
+        ),
+        (
+            "insert, simple",
+            8,
+            vec![
+                ("no context", "direct", Load::new(8, "simple", INSERT)),
+                (
+                    "message by the client, in the same query",
+                    "direct",
+                    Load::new(8, "simple", &at_once),
+                ),
+                ("no context", "PgBouncer", Load::new(8, "simple", INSERT)),
+                ("no context", "bemi", Load::new(8, "simple", INSERT)),
+                ("context", "bemi", with(Load::new(8, "simple", INSERT))),
+            ],
+        ),
+        (
+            "100 rows an insert",
+            8,
+            vec![
+                ("no context", "direct", Load::new(8, "prepared", MANY)),
+                (
+                    "message by the client, in a pipeline",
+                    "direct",
+                    Load::new(8, "prepared", &rows),
+                ),
+                (
+                    "trigger for each row, reads a comment",
+                    "direct",
+                    Load::new(8, "prepared", commented),
+                ),
+                ("context", "bemi", with(Load::new(8, "prepared", MANY))),
+            ],
+        ),
+        (
+            "1,000 inserts in a transaction",
+            2,
+            vec![
+                ("no context", "direct", Load::new(2, "prepared", &thousand)),
+                ("no context", "bemi", Load::new(2, "prepared", &thousand)),
+                ("context", "bemi", with(Load::new(2, "prepared", &thousand))),
+            ],
+        ),
+    ];
+    for (title, clients, lines) in groups {
+        let about = "The yardstick for context is a client that writes the same message itself.";
+        let head = [
+            "what",
+            "way",
+            "transactions/s",
+            "of the first",
+            "p50, ms",
+            "p99, ms",
+            "CPU, us",
+        ];
+        let mut table = Table::new(format!("Context: {title}, {clients} clients"), about, &head);
+        let mut figures: Vec<Vec<Figure>> = vec![Vec::new(); lines.len()];
+        for _ in 0..plan.rounds {
+            for ((_, way, load), figures) in lines.iter().zip(&mut figures) {
+                stage.wait_until_quiet();
+                figures.push(load.run(&stage.pgbench, by_name(&stage, way), plan.seconds));
+            }
+            stage.sql("TRUNCATE log, audited");
+        }
+        let first = middle(&figures[0]).rate;
+        for ((what, way, _), figures) in lines.iter().zip(&figures) {
+            let mut cells = vec![(*what).to_owned(), (*way).to_owned()];
+            cells.extend(cells_of(&middle(figures), first, by_name(&stage, way)));
+            table.row(cells);
+        }
+        tables.push(table);
+    }
+    tables
+}
+
+pub fn connect(plan: &Plan) -> Vec<Table> {
+    let about = "A connection, a select, and its end, 8 clients at once.";
+    let mut table = Table::new("Connections", about, &HEAD);
+    let mut load = Load::new(8, "simple", SELECT);
+    load.reconnects = true;
+    compare(
+        &mut table,
+        plan,
+        &stage(&Options::default()),
+        "plain text, trust",
+        &load,
+    );
+    load.is_secret = true;
+    let options = Options {
+        client_tls: true,
+        password: true,
+        ..Options::default()
+    };
+    compare(
+        &mut table,
+        plan,
+        &stage(&options),
+        "TLS by the client, SCRAM",
+        &load,
+    );
+    vec![table]
+}
+
+pub fn tls(plan: &Plan) -> Vec<Table> {
+    let about = "Directly: TLS to the server.";
+    let mut table = Table::new("TLS", about, &HEAD);
+    for (name, client_tls, server_tls) in [
+        ("client in plain text, server by TLS", false, true),
+        ("client by TLS, server in plain text", true, false),
+        ("both by TLS", true, true),
+    ] {
+        let options = Options {
+            client_tls,
+            server_tls,
+            ..Options::default()
+        };
+        let stage = stage(&options);
+        for protocol_load in [
+            Load::new(8, "prepared", SELECT),
+            Load::new(8, "prepared", "SELECT * FROM todo LIMIT 1000;\n"),
+        ] {
+            let name = if matches!(&protocol_load.script, Script::Own(text) if text.contains("1000")) {
+                format!("{name}; 1,000 rows")
+            } else {
+                name.to_owned()
+            };
+            let load = Load {
+                is_secret: client_tls,
+                ..protocol_load
+            };
+            compare(&mut table, plan, &stage, &name, &load);
+        }
+    }
+    vec![table]
+}
+
+fn stage(options: &Options) -> Stage {
+    let stage = Stage::set(&Options {
+        connections: 520,
+        ..*options
+    });
+    stage.sql(&TABLES.replace("VACUUM ANALYZE", ""));
+    stage.sql("VACUUM ANALYZE");
+    stage
+}
+
+fn by_name<'a>(stage: &'a Stage, name: &str) -> &'a Way {
+    stage.ways.iter().find(|way| way.name == name).expect("the way")
+}
+
+/// Each way has its turn in each round.
+fn compare(table: &mut Table, plan: &Plan, stage: &Stage, name: &str, load: &Load) {
+    let mut figures: Vec<Vec<Figure>> = vec![Vec::new(); stage.ways.len()];
+    for _ in 0..plan.rounds {
+        for (way, figures) in stage.ways.iter().zip(&mut figures) {
+            stage.wait_until_quiet();
+            figures.push(load.run(&stage.pgbench, way, plan.seconds));
+        }
+    }
+    let direct = middle(&figures[0]).rate;
+    for (way, figures) in stage.ways.iter().zip(&figures) {
+        let mut cells = vec![name.to_owned(), load.clients.to_string(), way.name.to_owned()];
+        cells.extend(cells_of(&middle(figures), direct, way));
+        table.row(cells);
+    }
+}
+
+fn middle(figures: &[Figure]) -> Figure {
+    let of = |value: fn(&Figure) -> f64| median(figures.iter().map(value).collect());
+    Figure {
+        rate: of(|figure| figure.rate),
+        p50: of(|figure| figure.p50),
+        p99: of(|figure| figure.p99),
+        cpu: of(|figure| figure.cpu),
+    }
+}
+
+fn cells_of(figure: &Figure, direct: f64, way: &Way) -> Vec<String> {
+    vec![
+        format!("{:.0}", figure.rate),
+        format!("{:.0}%", 100.0 * figure.rate / direct),
+        format!("{:.2}", figure.p50 / 1000.0),
+        format!("{:.2}", figure.p99 / 1000.0),
+        way.pid
+            .map_or_else(|| "-".to_owned(), |_| format!("{:.1}", figure.cpu)),
+    ]
+}

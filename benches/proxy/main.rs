@@ -1,0 +1,101 @@
+//! What the proxy costs, beside its peers: the same load directly, through PgBouncer (session mode), through HAProxy (TCP
+//! mode) and through `bemi proxy`, all on this machine.
+//!
+//! `make bench`, or `cargo bench --bench proxy -- [seconds=N] [rounds=N] [write] [GROUP...]`; the groups are those of
+//! [`GROUPS`]. Each run takes `seconds`; the ways take turns, round by round, so that a noisy machine is noisy for all of
+//! them, and medians are what is printed. With `write` the tables go into `docs/benchmarks.md` as well.
+//!
+//! The peers are processes of their own, and the CPU time of each is read from `/proc/PID/stat`.
+
+mod bulk;
+mod crowd;
+mod figures;
+mod load;
+mod peers;
+mod pgbench;
+mod raw;
+mod statements;
+mod table;
+mod trust;
+
+use std::fs;
+use std::path::Path;
+
+use peers::Stage;
+use table::Table;
+
+/// Asked for on the command line.
+pub struct Plan {
+    /// How long one run takes, in seconds.
+    pub seconds: u64,
+    /// How often each way has its turn.
+    pub rounds: usize,
+}
+
+type Group = fn(&Plan) -> Vec<Table>;
+
+/// What can be asked for, in the order of the page.
+const GROUPS: [(&str, Group); 8] = [
+    ("select", load::select),
+    ("write", load::write),
+    ("context", load::context),
+    ("connect", load::connect),
+    ("tls", load::tls),
+    ("bulk", bulk::bulk),
+    ("statements", statements::statements),
+    ("crowd", crowd::crowd),
+];
+
+/// Between these lines of the page stands what a run has written.
+const BEGIN: &str = "<!-- What follows is written by `make bench`. -->\n";
+const END: &str = "<!-- End of what `make bench` writes. -->\n";
+
+fn main() {
+    let mut plan = Plan {
+        seconds: 4,
+        rounds: 3,
+    };
+    let mut writes = false;
+    let mut wanted = Vec::new();
+    for word in std::env::args().skip(1) {
+        match word.split_once('=') {
+            Some(("seconds", number)) => plan.seconds = number.parse().expect("seconds=NUMBER"),
+            Some(("rounds", number)) => plan.rounds = number.parse().expect("rounds=NUMBER"),
+            None if word == "write" => writes = true,
+            // Cargo adds this one.
+            None if word == "--bench" => {}
+            None if GROUPS.iter().any(|(name, _)| *name == word) => wanted.push(word),
+            _ => panic!(
+                "{word} is none of seconds=N, rounds=N, write, {:?}",
+                GROUPS.map(|(name, _)| name)
+            ),
+        }
+    }
+    let mut page = format!(
+        "{}\n`make bench` with runs of {} s, medians of {} rounds.\n",
+        Stage::describe(),
+        plan.seconds,
+        plan.rounds
+    );
+    println!("{page}");
+    for (name, group) in GROUPS {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+            for table in group(&plan) {
+                println!("{table}");
+                page.push_str(&format!("\n{table}"));
+            }
+        }
+    }
+    if writes {
+        write(&page);
+    }
+}
+
+/// Replaces what the last run wrote into the page.
+fn write(text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/benchmarks.md");
+    let page = fs::read_to_string(&path).expect("the page");
+    let (before, rest) = page.split_once(BEGIN).expect("where the tables begin");
+    let (_, after) = rest.split_once(END).expect("where the tables end");
+    fs::write(&path, format!("{before}{BEGIN}\n{text}\n{END}{after}")).expect("the page written");
+}
