@@ -37,10 +37,11 @@ done_with() {
     (cd "examples/$name" && cp "$@" "$installed/$name/.installed/")
 }
 
-# copy NAME: what the example consists of.
+# copy NAME: what the example consists of, without what its reader may have built there.
 copy() {
     mkdir -p "$installed/$1"
-    (cd "examples/$1" && find . -type f -exec cp --parents {} "$installed/$1/" \;)
+    (cd "examples/$1" && find . \( -name node_modules -o -name generated -o -name .next -o -name target -o -name .venv \) -prune \
+        -o -type f -exec cp --parents {} "$installed/$1/" \;)
 }
 
 # Packages of Node are found beside the file that imports them, so that the application runs from a copy.
@@ -83,6 +84,13 @@ if command -v npm >/dev/null && node -e '
     # `generate` downloads the engine of `migrate`, from a place that not every network reaches, and does without it.
     run express-prisma env CHECKPOINT_DISABLE=1 PRISMA_SCHEMA_ENGINE_BINARY="$(type -P true)" \
         node_modules/.bin/prisma generate
+    node_example apollo-server
+    node_example trpc
+    node_example nextjs
+    if [ -n "$(find examples/nextjs -newer "$installed/nextjs/.next/BUILD_ID" 2>&1)" ]; then
+        echo "building examples/nextjs"
+        run nextjs env NEXT_TELEMETRY_DISABLED=1 npm run build
+    fi
 else
     echo "NOT INSTALLED: the examples of Node; they need Node 20.19 or newer, and npm" >&2
 fi

@@ -1,6 +1,7 @@
 """A to-do list with Django. Every row change carries who asked for it, and by which request: see bemi_context.py.
 
-DATABASE_URL=postgresql://... gunicorn --threads 10 app:application
+python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
+DATABASE_URL=postgresql://... .venv/bin/gunicorn --bind 127.0.0.1:3000 --threads 10 app:application
 """
 
 import json

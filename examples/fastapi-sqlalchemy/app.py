@@ -1,6 +1,7 @@
 """A to-do list with FastAPI and SQLAlchemy. Every row change carries who asked for it, and by which request.
 
-DATABASE_URL=postgresql://... uvicorn app:app
+python3 -m venv .venv && .venv/bin/pip install -r requirements.txt
+DATABASE_URL=postgresql://... .venv/bin/uvicorn app:app --port 3000
 """
 
 import json

@@ -1,11 +1,12 @@
 # A to-do list with Rails, in one file. Every row change carries who asked for it, and by which request.
-#   DATABASE_URL=postgresql://... puma config.ru
+#   gem install rails pg puma     (or, on Debian: apt install ruby-railties ruby-activerecord ruby-pg puma)
+#   DATABASE_URL=postgresql://... puma --bind tcp://127.0.0.1:3000 config.ru
+#
+# For every Rails since 6.1. From 7.1 on, query_log_tags say as much without transactions: see README.md of bemi.
 
 require "rails"
 require "action_controller/railtie"
 require "active_record/railtie"
-
-ActiveRecord::Base.establish_connection(url: ENV.fetch("DATABASE_URL"), pool: ENV.fetch("POOL_SIZE", 10))
 
 class TodoApp < Rails::Application
   config.eager_load = true
@@ -71,4 +72,6 @@ class TodosController < ApplicationController
 end
 
 TodoApp.initialize!
+# What config/database.yml says in an application of more files.
+ActiveRecord::Base.establish_connection(url: ENV.fetch("DATABASE_URL"), pool: ENV.fetch("POOL_SIZE", 10))
 run TodoApp

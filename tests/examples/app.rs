@@ -12,7 +12,7 @@ use crate::api::Api;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Fewer connections than visitors: requests of different users get the same one in turn.
-const POOL_SIZE: &str = "2";
+pub const POOL_SIZE: i64 = 2;
 
 /// An application under `examples`, and what runs it.
 pub struct App {
@@ -36,7 +36,7 @@ const NODE: App = App {
     command: &["node", "node_modules/tsx/dist/cli.mjs", "server.ts"],
     needs: "node_modules",
     is_optional: true,
-    api: Api::Rest,
+    api: Api::Rest { prefix: "" },
     user_is_text: false,
     tells_the_story: false,
 };
@@ -54,6 +54,29 @@ pub const APPS: &[App] = &[
         needs: "generated",
         user_is_text: true,
         tells_the_story: true,
+        ..NODE
+    },
+    App {
+        name: "apollo-server",
+        command: &["node", "server.js"],
+        api: Api::GraphQl,
+        ..NODE
+    },
+    App {
+        name: "nextjs",
+        command: &[
+            "node",
+            "node_modules/next/dist/bin/next",
+            "start",
+            "--hostname=127.0.0.1",
+        ],
+        needs: ".next/BUILD_ID",
+        api: Api::Rest { prefix: "/api" },
+        ..NODE
+    },
+    App {
+        name: "trpc",
+        api: Api::Trpc,
         ..NODE
     },
     App {
@@ -125,7 +148,7 @@ impl App {
             .args(arguments.iter().map(|argument| argument.replace("{port}", &port)))
             .current_dir(self.installed())
             .env("PORT", port)
-            .env("POOL_SIZE", POOL_SIZE);
+            .env("POOL_SIZE", POOL_SIZE.to_string());
         command
     }
 
@@ -138,6 +161,8 @@ impl App {
         let jdbc = format!("jdbc:postgresql://127.0.0.1:{proxy}/{database}?user=postgres&sslmode=disable");
         let child = self
             .command(port)
+            .env("NEXT_TELEMETRY_DISABLED", "1")
+            .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("DATABASE_URL", url)
             .env("JDBC_DATABASE_URL", jdbc)
             .stdin(Stdio::null())

@@ -23,7 +23,7 @@ mod visitors;
 
 use std::process::ExitCode;
 
-use app::{APPS, App};
+use app::{APPS, App, POOL_SIZE};
 use bemi::demo::cluster::Cluster;
 use bemi_process::BemiProcess;
 use support::wal::WalReader;
@@ -103,14 +103,30 @@ async fn crowd(app: &App, cluster: &Cluster, proxy: u16, score: &mut Score) {
     };
     let wal = WalReader::create(cluster, &database).await;
     let visits = visitors::crowd(app.api, running.port()).await;
+    let connections = connections(cluster, &database).await;
     let transactions = wal.transactions().await;
     wal.close().await;
     let answered = visits
         .verdict()
         .map_err(|why| format!("{why}\n{}", running.log()));
     score.count(app, "answers", answered);
+    // One of them is the reader's.
+    let shared = if connections - 1 <= POOL_SIZE {
+        Ok(String::new())
+    } else {
+        Err(format!("    {} connections", connections - 1))
+    };
+    score.count(app, &format!("has no more than {POOL_SIZE} connections"), shared);
     let blamed = blame::judge(app, &visits.expected, &transactions);
     score.count(app, "every change carries its request", blamed);
+}
+
+/// How many there are to this database.
+async fn connections(cluster: &Cluster, database: &str) -> i64 {
+    let client = support::connect(cluster.port(), "postgres").await;
+    let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1";
+    let row = client.query_one(count, &[&database]).await;
+    row.expect("the connections").get(0)
 }
 
 /// A database with the table of the examples.

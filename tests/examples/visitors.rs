@@ -11,6 +11,9 @@ pub const USERS: [Option<i64>; 3] = [Some(187_234), Some(42), None];
 const VISITORS_PER_USER: usize = 4;
 const ROUNDS: usize = 4;
 
+/// What must not be taken for a comment, a quote or a placeholder, by nobody on the way.
+const AWKWARD: &str = r"'/* %s ' \' */ $1 ?";
+
 /// Problems beyond these are of the same kind.
 pub const SHOWN: usize = 10;
 
@@ -101,8 +104,12 @@ impl Visitor {
 
     async fn stay(mut self, number: usize) -> Visits {
         for round in 0..ROUNDS {
-            let name =
-                |what: &str| format!("{what} of visitor {number} in round {round} for {:?}", self.user);
+            let name = |what: &str| {
+                format!(
+                    "{what} of visitor {number} in round {round} for {:?} {AWKWARD}",
+                    self.user
+                )
+            };
             let names = ["first", "second", "third", "fourth"].map(name);
             if let Err(problem) = self.round(names).await {
                 self.visits.problems.push(problem);
