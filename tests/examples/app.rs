@@ -1,15 +1,21 @@
 //! The applications, and how to start one.
 
 use std::fs::File;
+use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::api::Api;
 
 /// An application that takes longer to start hangs: the slowest takes seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Nobody asks it any more: it needs no longer to end.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// Fewer connections than visitors: requests of different users get the same one in turn.
 pub const POOL_SIZE: i64 = 2;
@@ -33,7 +39,8 @@ pub struct App {
 
 const NODE: App = App {
     name: "",
-    command: &["node", "node_modules/tsx/dist/cli.mjs", "server.ts"],
+    // Not by the program tsx: that starts another.
+    command: &["node", "--import=tsx", "server.ts"],
     needs: "node_modules",
     is_optional: true,
     api: Api::Rest { prefix: "" },
@@ -189,7 +196,7 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// An application that accepts connections, killed when dropped.
+/// An application that accepts connections, ended when dropped.
 pub struct Running {
     child: Child,
     port: u16,
@@ -225,10 +232,30 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Asks it to end, so that it can end the processes that it has started, and waits.
+    fn end(&mut self) -> io::Result<()> {
+        if self.child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            kill_process(pid, Signal::TERM)?;
+        }
+        let deadline = Instant::now() + FAREWELL;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                println!("it does not end by itself, and is killed");
+                self.child.kill()?;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         // It may have ended by itself, which the visitors have noticed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.end();
     }
 }
