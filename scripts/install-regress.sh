@@ -30,7 +30,7 @@ umask 022
 root=$PWD/target/regress
 mkdir -p "$root"
 # Another recipe makes something else.
-recipe="$version $(sha256sum <scripts/install-regress.sh)"
+recipe="$version $(cat scripts/install-regress.sh tests/regress/extended.c | sha256sum)"
 if [ "$(cat "$root/.installed" 2>/dev/null)" = "$recipe" ]; then
     exit 0
 fi
@@ -81,12 +81,14 @@ for development in "postgresql-server-dev-$major" libpq-dev; do
     dpkg-deb --extract "$development"_*.deb development
 done
 mkdir source lib bin
-tar --extract --file "$(echo "${package}"_*.orig.tar.*)" --directory source --strip-components=1
+tar --extract --file "$(echo "${package}"_*.orig.tar.*)" --directory source --strip-components=1 --no-same-owner \
+    --wildcards '*/configure' '*/src/test' '*/src/pl/plpgsql' '*/contrib'
 
 echo "compiling what they load"
 include=development/usr/include/postgresql
 flags=(-O2 -fwrapv -fno-strict-aliasing -D_GNU_SOURCE -I "$include/$major/server" -I "$include/internal" -I "$include")
 cc "${flags[@]}" -fPIC -shared -o lib/regress.so source/src/test/regress/regress.c
+cc "${flags[@]}" -fPIC -shared -o lib/extended.so "$OLDPWD/tests/regress/extended.c"
 cp "$modules"/{autoinc,refint}.so lib/
 # The library itself is installed with psql; only the name to link with is not.
 cc "${flags[@]}" -o bin/libpq_pipeline source/src/test/modules/libpq_pipeline/libpq_pipeline.c \

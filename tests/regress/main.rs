@@ -44,7 +44,7 @@ async fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let mut table = format!(
-        "{:<16} {:>6} {:>6} {:>10} {:>9}",
+        "{:<18} {:>6} {:>6} {:>10} {:>9}",
         "suite", "tests", "same", "different", "messages"
     );
     let (mut all_well, mut ran) = (true, false);
@@ -62,7 +62,7 @@ async fn main() -> ExitCode {
             Err(error) => {
                 all_well = false;
                 println!("FAILED  {}: {error}", suite.name);
-                format!("{:<16} did not run", suite.name)
+                format!("{:<18} did not run", suite.name)
             }
         };
         table.push('\n');

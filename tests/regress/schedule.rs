@@ -17,6 +17,11 @@ pub async fn run(suite: &Suite, stage: &Stage, workspace: &Workspace) -> Result<
     let argument = |name: &str, value: &str| format!("--{name}={value}");
     let path = |name: &str, value: &std::path::Path| format!("--{name}={}", value.display());
     let mut command = workspace.command(&stage.test_program(runner)?);
+    if suite.is_extended {
+        // Only what runs tests: they are set up with several statements at once.
+        let library = workspace.lib().join("extended.so");
+        command.arg(format!("--launcher=env LD_PRELOAD={}", library.display()));
+    }
     command
         .args([
             path("inputdir", &workspace.input()),

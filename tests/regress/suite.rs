@@ -20,6 +20,9 @@ pub struct Suite {
     /// Threads of the proxy; 0 for as many as there are cores.
     pub threads: usize,
     pub kind: Kind,
+    /// In the extended protocol instead of the simple one. Not all that PostgreSQL expects can come out then, and texts of
+    /// several statements are refused; but the same must.
+    pub is_extended: bool,
 }
 
 /// What runs a suite.
@@ -35,12 +38,8 @@ pub enum Kind {
 
 /// All suites.
 pub const SUITES: &[Suite] = &[
-    Suite {
-        name: "regress",
-        directory: "src/test/regress",
-        threads: 0,
-        kind: Kind::Regress,
-    },
+    regress("regress", false),
+    regress("regress-extended", true),
     // Its tester asks on one connection whether another one waits, and takes it that by then whatever that one was told
     // has arrived. On one thread the proxy keeps the order in which things happened on different connections.
     Suite {
@@ -48,14 +47,26 @@ pub const SUITES: &[Suite] = &[
         directory: "src/test/isolation",
         threads: 1,
         kind: Kind::Isolation,
+        is_extended: false,
     },
     Suite {
         name: "libpq_pipeline",
         directory: "src/test/modules/libpq_pipeline",
         threads: 0,
         kind: Kind::Pipeline,
+        is_extended: false,
     },
 ];
+
+const fn regress(name: &'static str, is_extended: bool) -> Suite {
+    Suite {
+        name,
+        directory: "src/test/regress",
+        threads: 0,
+        kind: Kind::Regress,
+        is_extended,
+    }
+}
 
 /// A test that ran.
 #[derive(Debug)]
