@@ -27,7 +27,8 @@ modules=/usr/lib/postgresql/$major/lib
 
 # Readable for everybody: as root, the servers run as an account of their own.
 umask 022
-root=$PWD/target/regress
+repository=$PWD
+root=$repository/target/regress
 mkdir -p "$root"
 # Another recipe makes something else.
 recipe="$version $(cat scripts/install-regress.sh tests/regress/extended.c | sha256sum)"
@@ -58,6 +59,7 @@ for file in /etc/apt/sources.list.d/*.sources; do
     sed 's/^Types:.*/Types: deb deb-src/' "$file" >"$work/apt/sources/$(basename "$file")"
 done
 if ! grep -rqs '^deb\|^URIs' "$work/apt/sources"; then
+    # shellcheck source=/dev/null
     codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
     printf 'deb%s http://deb.debian.org/debian %s main\n' '' "$codename" -src "$codename" >"$work/apt/sources/debian.list"
 fi
@@ -82,19 +84,19 @@ for development in "postgresql-server-dev-$major" libpq-dev; do
 done
 mkdir source lib bin
 tar --extract --file "$(echo "${package}"_*.orig.tar.*)" --directory source --strip-components=1 --no-same-owner \
-    --wildcards '*/configure' '*/src/test' '*/src/pl/plpgsql' '*/contrib'
+    --wildcards '*/configure' '*/src/test' '*/src/pl/plpgsql'
 
 echo "compiling what they load"
 include=development/usr/include/postgresql
 flags=(-O2 -fwrapv -fno-strict-aliasing -D_GNU_SOURCE -I "$include/$major/server" -I "$include/internal" -I "$include")
 cc "${flags[@]}" -fPIC -shared -o lib/regress.so source/src/test/regress/regress.c
-cc "${flags[@]}" -fPIC -shared -o lib/extended.so "$OLDPWD/tests/regress/extended.c"
+cc "${flags[@]}" -fPIC -shared -o lib/extended.so "$repository/tests/regress/extended.c"
 cp "$modules"/{autoinc,refint}.so lib/
 # The library itself is installed with psql; only the name to link with is not.
 cc "${flags[@]}" -o bin/libpq_pipeline source/src/test/modules/libpq_pipeline/libpq_pipeline.c \
     "-Ldevelopment/usr/lib/postgresql/$major/lib" -l:libpq.so.5 -lpgcommon -lpgport
 
-rm -rf "$root"/{source,lib,bin}
+rm -rf "${root:?}"/{source,lib,bin}
 mv source lib bin "$root"
 sed -n 's/^PACKAGE_VERSION=.\(.*\)./\1/p' "$root/source/configure" >"$root/version"
 echo "$recipe" >"$root/.installed"

@@ -2,6 +2,7 @@
 //! what each printed with what PostgreSQL's developers expect.
 
 use std::fs;
+use std::io;
 
 use crate::stage::Stage;
 use crate::suite::{Kind, Suite, Test, to_its_end};
@@ -26,7 +27,6 @@ pub async fn run(suite: &Suite, stage: &Stage, workspace: &Workspace) -> Result<
         .args([
             path("inputdir", &workspace.input()),
             path("outputdir", &workspace.output()),
-            path("schedule", &workspace.input().join(schedule)),
             path("bindir", stage.bin_dir()),
             path("dlpath", &workspace.lib()),
             argument("host", "127.0.0.1"),
@@ -37,6 +37,7 @@ pub async fn run(suite: &Suite, stage: &Stage, workspace: &Workspace) -> Result<
             // As PostgreSQL's makefiles do: so many a schedule has side by side.
             argument("max-concurrent-tests", "20"),
         ])
+        .args(selection(workspace, schedule).map_err(|error| error.to_string())?)
         .env("PGSSLMODE", "disable")
         // pg_regress puts settings of its own behind these.
         .env("PGOPTIONS", Stage::options(suite.name));
@@ -62,6 +63,21 @@ pub async fn run(suite: &Suite, stage: &Stage, workspace: &Workspace) -> Result<
             })
         })
         .collect()
+}
+
+/// What tells the runner which tests there are: a schedule, or all their names.
+fn selection(workspace: &Workspace, schedule: &str) -> io::Result<Vec<String>> {
+    let schedule = workspace.input().join(schedule);
+    if schedule.exists() {
+        return Ok(vec![format!("--schedule={}", schedule.display())]);
+    }
+    let mut names = Vec::new();
+    for script in fs::read_dir(workspace.input().join("sql"))? {
+        let name = script?.file_name().to_string_lossy().into_owned();
+        names.extend(name.strip_suffix(".sql").map(str::to_owned));
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// The tests of a report, and whether they passed: `test boolean ... ok  123 ms` with much white space, and, since version

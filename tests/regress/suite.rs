@@ -38,8 +38,10 @@ pub enum Kind {
 
 /// All suites.
 pub const SUITES: &[Suite] = &[
-    regress("regress", false),
-    regress("regress-extended", true),
+    regress("regress", "src/test/regress", false),
+    regress("regress-extended", "src/test/regress", true),
+    regress("plpgsql", "src/pl/plpgsql/src", false),
+    regress("plpgsql-extended", "src/pl/plpgsql/src", true),
     // Its tester asks on one connection whether another one waits, and takes it that by then whatever that one was told
     // has arrived. On one thread the proxy keeps the order in which things happened on different connections.
     Suite {
@@ -58,10 +60,10 @@ pub const SUITES: &[Suite] = &[
     },
 ];
 
-const fn regress(name: &'static str, is_extended: bool) -> Suite {
+const fn regress(name: &'static str, directory: &'static str, is_extended: bool) -> Suite {
     Suite {
         name,
-        directory: "src/test/regress",
+        directory,
         threads: 0,
         kind: Kind::Regress,
         is_extended,
