@@ -3,7 +3,7 @@
 # VERSIONS='14 18' make test-versions.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-versions test-clients test-models test-examples chaos fuzz lint fmt fmt-check deny bench bench-track check build-tools postgres
+.PHONY: help build demo test test-versions test-clients test-models test-regress test-examples chaos fuzz lint fmt fmt-check deny bench bench-track check build-tools postgres
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ test-models: build-tools postgres ## the models of Prisma, SQLAlchemy and Rails 
 test-examples: build-tools postgres ## the applications of examples/, each with many users at once
 	scripts/install-examples.sh
 	scripts/test-examples.sh
+
+test-regress: build-tools postgres ## PostgreSQL's own test suites through the proxy, on Debian and Ubuntu
+	scripts/install-regress.sh
+	scripts/test-regress.sh
 
 chaos: build-tools postgres ## kill tracker and servers, and count what is stored; CHAOS_KILLS=200 make chaos for longer
 	CHAOS_KILLS=$${CHAOS_KILLS:-60} cargo test --locked --test chaos -- --nocapture

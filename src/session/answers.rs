@@ -49,6 +49,9 @@ impl Session {
             .replies
             .pop()
             .is_some_and(|reply| reply.kind == Kind::Execute);
+        if is_executed {
+            self.replies.end_syncs_in_copy();
+        }
         self.confirm(outcome, header.tag, body);
         if is_executed && is_probe {
             self.release(edit);
@@ -87,6 +90,7 @@ impl Session {
                     return Ok(Fate::NeedMore);
                 };
                 let outcome = self.replies.take_outcome(true);
+                self.replies.end_syncs_in_copy();
                 self.confirm(outcome, header.tag, body);
                 Ok(self.on_statement_of_query(owner, header, edit))
             }
@@ -136,7 +140,7 @@ impl Session {
     }
 
     fn begin_copy(&mut self) {
-        let end_was_sent = self.replies.ignore_syncs_during_copy();
+        let end_was_sent = self.replies.begin_copy();
         self.is_copying = !end_was_sent;
         self.look_ahead_again();
     }
@@ -234,7 +238,7 @@ fn answers(kind: &Kind, tag: u8) -> Option<Answer> {
             false,
         ),
         Kind::FunctionCall => (tag == tag::FUNCTION_CALL_RESPONSE, false),
-        Kind::Sync | Kind::EndOfCopy(_) | Kind::Notice(_) => (false, false),
+        Kind::Sync | Kind::SyncInCopy(_) | Kind::EndOfCopy(_) | Kind::Notice(_) => (false, false),
     };
     if whole {
         Some(Answer::Whole)

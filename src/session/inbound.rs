@@ -198,7 +198,9 @@ impl Session {
     }
 
     fn on_sync(&mut self, header: Header, edit: &mut Edit<'_>) -> Step {
-        if !self.is_copying {
+        if self.is_copying {
+            self.replies.sync_in_copy();
+        } else {
             self.is_skipping = false;
             self.sent(Reply::client(Kind::Sync));
         }

@@ -48,7 +48,7 @@ impl Session {
                 Ok(Some(header)) => header,
                 Err(bad) => return Err(OutOfStep { tag: bad.tag }),
             };
-            self.release_notices(header.tag, edit);
+            self.pass_what_has_no_reply(header.tag, edit);
             match self.on_server_frame(header, edit)? {
                 Fate::Keep => self.outbound_rest.keep = header.frame_len,
                 Fate::Drop => self.outbound_rest.drop = header.frame_len,
@@ -68,15 +68,19 @@ impl Session {
     }
 
     /// Entries without a reply go when their turn has come: a message that answers what stands behind them.
-    fn release_notices(&mut self, tag: u8, edit: &mut Edit<'_>) {
+    fn pass_what_has_no_reply(&mut self, tag: u8, edit: &mut Edit<'_>) {
         if matches!(
             tag,
             tag::NOTICE_RESPONSE | tag::NOTIFICATION_RESPONSE | tag::PARAMETER_STATUS
         ) {
             return;
         }
-        while let Some(Kind::Notice(notice)) = self.replies.front().map(|reply| &reply.kind) {
-            notice.write(edit.insert());
+        loop {
+            match self.replies.front().map(|reply| &reply.kind) {
+                Some(Kind::Notice(notice)) => notice.write(edit.insert()),
+                Some(Kind::SyncInCopy(_)) if tag != tag::READY_FOR_QUERY => {}
+                _ => return,
+            }
             self.replies.pop();
         }
     }
@@ -163,11 +167,15 @@ impl Session {
             tag: tag::READY_FOR_QUERY,
         };
         let status = backend::ready_for_query(body).map_err(|_| out_of_step)?;
-        let owner = match self.replies.pop() {
-            Some(reply) if reply.is_boundary() => reply.owner,
-            // Nothing was asked: the server is free to say it again.
-            None => Owner::Client,
-            Some(_) => return Err(out_of_step),
+        let owner = if self.replies.ready_after_copy() {
+            Owner::Client
+        } else {
+            match self.replies.pop() {
+                Some(reply) if reply.is_boundary() => reply.owner,
+                // Nothing was asked: the server is free to say it again.
+                None => Owner::Client,
+                Some(_) => return Err(out_of_step),
+            }
         };
         let failed = std::mem::take(&mut self.group_failed);
         let assumed = self.confirmed.value() != &Value::OnServer;

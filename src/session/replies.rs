@@ -99,6 +99,9 @@ pub enum Kind {
     Query(Option<Box<QueryReplies>>),
     /// Up to ReadyForQuery.
     FunctionCall,
+    /// Syncs sent while a COPY FROM STDIN may read them, or ahead of its data. The server ignores those that it reads as
+    /// part of the data; where it fails before it has read that far, they are Syncs as any other.
+    SyncInCopy(usize),
     /// Nothing: CopyDone or CopyFail, which ends what makes the server ignore a Sync; how many of them in a row.
     EndOfCopy(usize),
     /// Nothing: a warning of ours that goes out when its turn comes.
@@ -137,7 +140,11 @@ impl Reply {
 
     /// Whether the server skips it, after an error, on its way to the next Sync.
     fn is_skipped_after_error(&self) -> bool {
-        !matches!(self.kind, Kind::Sync)
+        !matches!(self.kind, Kind::Sync | Kind::SyncInCopy(_))
+    }
+
+    fn is_sync_in_copy(&self) -> bool {
+        matches!(self.kind, Kind::SyncInCopy(_))
     }
 
     /// Everything that would follow from its success, in order.
@@ -152,6 +159,7 @@ impl Reply {
             | Kind::Execute
             | Kind::Close
             | Kind::Sync
+            | Kind::SyncInCopy(_)
             | Kind::FunctionCall
             | Kind::EndOfCopy(_)
             | Kind::Notice(_) => None,
@@ -203,9 +211,9 @@ pub struct Replies {
 }
 
 impl Replies {
-    /// Whether the server owes nothing.
+    /// Whether the server owes nothing for sure.
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.queue.iter().all(Reply::is_sync_in_copy)
     }
 
     /// How many entries wait.
@@ -319,18 +327,16 @@ impl Replies {
     }
 
     /// COPY FROM STDIN has begun: the server ignores the Syncs that were sent behind it before the end of its
-    /// data (`CopyGetData` in `copyfromparse.c`). Returns whether that end was sent already.
-    pub fn ignore_syncs_during_copy(&mut self) -> bool {
-        let end = self.queue.iter().position(Reply::ends_copy);
-        let range = 1..end.unwrap_or(self.queue.len());
-        let ignored: Vec<usize> = range
-            .filter(|&at| self.queue.get(at).is_some_and(|reply| reply.kind == Kind::Sync))
-            .collect();
-        for at in ignored.into_iter().rev() {
-            self.queue.remove(at);
-            self.boundaries = self.boundaries.saturating_sub(1);
+    /// data (`CopyGetData` in `copyfromparse.c`), if it comes to read them. Returns whether that end was sent already.
+    pub fn begin_copy(&mut self) -> bool {
+        let behind = self.queue.iter().skip(1);
+        let syncs = behind.take_while(|reply| reply.kind == Kind::Sync).count();
+        if syncs > 0 {
+            self.queue.drain(1..=syncs);
+            self.queue.insert(1, Reply::client(Kind::SyncInCopy(syncs)));
         }
-        if let Some(at) = self.queue.iter().position(Reply::ends_copy) {
+        let end = self.queue.iter().position(Reply::ends_copy);
+        if let Some(at) = end {
             match self.queue.get_mut(at).map(|reply| &mut reply.kind) {
                 Some(Kind::EndOfCopy(times)) if *times > 1 => *times -= 1,
                 _ => drop(self.queue.remove(at)),
@@ -338,6 +344,46 @@ impl Replies {
         }
         self.recount();
         end.is_some()
+    }
+
+    /// A Sync was sent as part of COPY data. Any number of them makes one entry: the COPY must not wait for room.
+    pub fn sync_in_copy(&mut self) {
+        match self.queue.back_mut().map(|reply| &mut reply.kind) {
+            Some(Kind::SyncInCopy(times)) => *times += 1,
+            _ => self.push(Reply::client(Kind::SyncInCopy(1))),
+        }
+    }
+
+    /// The COPY at the front succeeded: the server has read all that was sent before the end of its data.
+    pub fn end_syncs_in_copy(&mut self) {
+        let first = usize::from(matches!(self.front(), Some(front) if front.is_boundary()));
+        while self.queue.get(first).is_some_and(Reply::is_sync_in_copy) {
+            self.queue.remove(first);
+        }
+    }
+
+    /// ReadyForQuery for a COPY that failed. Returns whether it was that.
+    ///
+    /// ```text
+    ///    Execute  Sync  CopyData  CopyDone  Sync
+    ///                            ▲ failed here: ReadyForQuery for the second Sync
+    ///            ▲ failed here: one for each
+    /// ```
+    /// Which it was, nothing tells: whatever comes behind those that were sent by now may be another one.
+    pub fn ready_after_copy(&mut self) -> bool {
+        let Some(Kind::SyncInCopy(times)) = self.front().map(|front| &front.kind) else {
+            return false;
+        };
+        let mut left = times - 1;
+        self.pop();
+        if self.front().is_some_and(|front| front.kind == Kind::Sync) {
+            self.pop();
+            left += 1;
+        }
+        if left > 0 {
+            self.queue.push_front(Reply::client(Kind::SyncInCopy(left)));
+        }
+        true
     }
 
     /// The Query at the front failed: none of its remaining statements will run. Returns how many of them would
@@ -420,6 +466,10 @@ mod tests {
         }
     }
 
+    fn kinds(replies: &Replies) -> Vec<&Kind> {
+        replies.iter().map(|reply| &reply.kind).collect()
+    }
+
     #[test]
     fn an_error_discards_up_to_the_sync_even_across_a_query() {
         let mut replies = Replies::default();
@@ -446,9 +496,43 @@ mod tests {
         for kind in [Kind::Execute, Kind::Sync, Kind::EndOfCopy(1), Kind::Sync] {
             replies.push(Reply::client(kind));
         }
-        assert!(replies.ignore_syncs_during_copy());
-        let kinds: Vec<&Kind> = replies.iter().map(|reply| &reply.kind).collect();
-        assert_eq!(kinds, [&Kind::Execute, &Kind::Sync]);
+        assert!(replies.begin_copy());
+        replies.pop();
+        replies.end_syncs_in_copy();
+        assert_eq!(kinds(&replies), [&Kind::Sync]);
+        assert!(replies.has_closed_groups());
+    }
+
+    #[test]
+    fn behind_a_failed_copy_there_may_be_an_answer_to_each_sync_or_to_the_last() {
+        let mut replies = Replies::default();
+        for kind in [Kind::Execute, Kind::Sync, Kind::EndOfCopy(1), Kind::Sync] {
+            replies.push(Reply::client(kind));
+        }
+        replies.begin_copy();
+        assert!(replies.discard_to_sync().found_sync);
+        assert!(replies.ready_after_copy());
+        assert!(replies.is_empty());
+        replies.push(Reply::client(Kind::Parse));
+        assert_eq!(kinds(&replies), [&Kind::SyncInCopy(1), &Kind::Parse]);
+        replies.pop();
+        assert!(!replies.ready_after_copy());
+    }
+
+    #[test]
+    fn syncs_among_copy_data_do_not_pile_up() {
+        let mut replies = Replies::default();
+        replies.push(Reply::client(Kind::Execute));
+        replies.begin_copy();
+        for _ in 0..3 {
+            replies.sync_in_copy();
+        }
+        assert_eq!(replies.len(), 2);
+        replies.discard_to_sync();
+        for _ in 0..3 {
+            assert!(replies.ready_after_copy());
+        }
+        assert_eq!(replies.len(), 0);
     }
 
     #[test]
@@ -472,9 +556,9 @@ mod tests {
         replies.end_copy();
         replies.end_copy();
         replies.push(Reply::client(Kind::Sync));
-        assert!(replies.ignore_syncs_during_copy());
-        assert!(replies.ignore_syncs_during_copy());
-        assert!(!replies.ignore_syncs_during_copy());
+        assert!(replies.begin_copy());
+        assert!(replies.begin_copy());
+        assert!(!replies.begin_copy());
     }
 
     #[test]
