@@ -51,12 +51,13 @@ const UNTRUSTED = /^(SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_VERIFY_LEAF_SIGNATURE|U
 function note(...values) {
   console.log(JSON.stringify(values, (_key, value) => {
     if (typeof value === 'bigint') return `${value}n`;
-    if (value && value.type === 'Buffer') return `bytes ${Buffer.from(value.data).toString('hex').slice(0, 1024)}`;
-    return value;
+    // JSON.stringify has made an object of a Buffer by now, and not of the arrays that others use.
+    const bytes = value && value.type === 'Buffer' ? value.data : value;
+    return bytes instanceof Uint8Array || bytes !== value ? `bytes ${Buffer.from(bytes).toString('hex')}` : value;
   }));
 }
 
-// What is the same from run to run in an error of the server.
+// What is the same from run to run in an error of the server, and in the one it is the cause of.
 function noteError(error) {
   const { code, message, severity, detail, hint, position, where, routine, constraint_name, constraint } = error;
   if (UNTRUSTED.test(code)) {
@@ -64,6 +65,7 @@ function noteError(error) {
   } else {
     note({ code, message, severity, detail, hint, position, where, routine, constraint: constraint || constraint_name });
   }
+  if (error.cause instanceof Error) noteError(error.cause);
 }
 
 // Notes the error that a promise ends with.
