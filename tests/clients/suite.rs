@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 
+use crate::stage::{PASSWORD, Stage, USER};
+
 /// A suite that takes longer hangs: they take seconds.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -103,14 +105,23 @@ impl Suite {
     }
 
     /// Runs it to its end. Returns what it printed, and what went wrong.
-    pub async fn run(&self, port: u16, database: &str, context: &str) -> (String, Option<String>) {
+    pub async fn run(
+        &self,
+        stage: &Stage,
+        port: u16,
+        database: &str,
+        context: &str,
+    ) -> (String, Option<String>) {
         let mut command = tokio::process::Command::from(self.command());
         let spawned = command
             .env("PGHOST", "127.0.0.1")
             .env("PGPORT", port.to_string())
-            .env("PGUSER", "postgres")
+            .env("PGUSER", USER)
+            .env("PGPASSWORD", PASSWORD)
             .env("PGDATABASE", database)
             .env("PGSSLMODE", "disable")
+            .env("BEMI_ROOT_CERT", stage.root())
+            .env("BEMI_WRONG_ROOT_CERT", stage.wrong_root())
             .env("BEMI_CONTEXT", context)
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::null())
