@@ -60,8 +60,9 @@ elif ! installed "$orm/package-lock.json" || ! installed "$orm/schema.prisma"; t
     echo "installing the packages of $orm"
     mkdir -p "$clients/orm"
     cp "$orm"/* "$clients/orm/"
-    npm ci --prefix "$clients/orm" --no-audit --no-fund --loglevel=error
-    # `generate` downloads the engine of `migrate`, from a place that not every network reaches, and does without it.
+    # Prisma's scripts and its `generate` download the engine of `migrate`, from a place that not every network reaches, and do
+    # without it.
+    npm ci --prefix "$clients/orm" --ignore-scripts --no-audit --no-fund --loglevel=error
     (cd "$clients/orm" && CHECKPOINT_DISABLE=1 PRISMA_SCHEMA_ENGINE_BINARY=$(type -P true) \
         node_modules/.bin/prisma generate --schema schema.prisma >generate.log 2>&1) || {
         cat "$clients/orm/generate.log" >&2

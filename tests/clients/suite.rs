@@ -21,42 +21,34 @@ pub struct Suite {
 enum Language {
     Python,
     Node,
+    /// Node, in a version that object-relational mappers ask for.
+    NodeOrm,
     Go,
+    /// One program, whose argument is the source.
     Java,
 }
 
 /// All suites.
 pub const SUITES: &[Suite] = &[
-    python("psycopg", "suite_psycopg.py"),
-    python("psycopg2", "suite_psycopg2.py"),
-    python("asyncpg", "suite_asyncpg.py"),
-    python("sqlalchemy", "suite_sqlalchemy.py"),
-    node("node-postgres", "suite_pg.js"),
-    node("postgres.js", "suite_postgres.js"),
-    Suite {
-        name: "pgx",
-        language: Language::Go,
-        source: "suite_pgx",
-    },
-    Suite {
-        name: "pgjdbc",
-        language: Language::Java,
-        source: "Suite",
-    },
+    suite("psycopg", Language::Python, "suite_psycopg.py"),
+    suite("psycopg2", Language::Python, "suite_psycopg2.py"),
+    suite("asyncpg", Language::Python, "suite_asyncpg.py"),
+    suite("sqlalchemy", Language::Python, "suite_sqlalchemy.py"),
+    suite("node-postgres", Language::Node, "suite_pg.js"),
+    suite("postgres.js", Language::Node, "suite_postgres.js"),
+    suite("prisma", Language::NodeOrm, "suite_prisma.js"),
+    suite("drizzle", Language::NodeOrm, "suite_drizzle.js"),
+    suite("typeorm", Language::NodeOrm, "suite_typeorm.js"),
+    suite("pgx", Language::Go, "suite_pgx"),
+    suite("pq", Language::Go, "suite_pq"),
+    suite("pgjdbc", Language::Java, "prepared"),
+    suite("pgjdbc-simple", Language::Java, "simple"),
 ];
 
-const fn python(name: &'static str, source: &'static str) -> Suite {
+const fn suite(name: &'static str, language: Language, source: &'static str) -> Suite {
     Suite {
         name,
-        language: Language::Python,
-        source,
-    }
-}
-
-const fn node(name: &'static str, source: &'static str) -> Suite {
-    Suite {
-        name,
-        language: Language::Node,
+        language,
         source,
     }
 }
@@ -67,6 +59,7 @@ impl Suite {
         let needed = match self.language {
             Language::Python => installed().join("venv/bin/python"),
             Language::Node => installed().join("node_modules"),
+            Language::NodeOrm => installed().join("orm/generated"),
             Language::Go => installed().join(self.source),
             Language::Java => installed().join("java/dependency"),
         };
@@ -76,7 +69,7 @@ impl Suite {
     /// Whether it may be left out where it is not installed: the other languages come with every distribution, in
     /// versions that are new enough.
     pub fn is_optional(&self) -> bool {
-        matches!(self.language, Language::Go | Language::Java)
+        matches!(self.language, Language::NodeOrm | Language::Go | Language::Java)
     }
 
     fn command(&self) -> Command {
@@ -84,7 +77,7 @@ impl Suite {
         let of = |program: &str| Command::new(installed().join(program));
         let mut command = match self.language {
             Language::Python => of("venv/bin/python"),
-            Language::Node => Command::new("node"),
+            Language::Node | Language::NodeOrm => Command::new("node"),
             Language::Go => return of(self.source),
             Language::Java => Command::new("java"),
         };
@@ -93,12 +86,15 @@ impl Suite {
             Language::Node => command
                 .env("NODE_PATH", installed().join("node_modules"))
                 .arg(sources.join("node").join(self.source)),
+            Language::NodeOrm => command
+                .env("NODE_PATH", installed().join("orm/node_modules"))
+                .arg(sources.join("node").join(self.source)),
             Language::Go => &mut command,
             Language::Java => {
                 let java = installed().join("java");
                 let path = format!("{0}/classes:{0}/dependency/*", java.display());
                 // Its default is ASCII where no locale is set.
-                command.args(["-Dstdout.encoding=UTF-8", "-cp", &path, self.source])
+                command.args(["-Dstdout.encoding=UTF-8", "-cp", &path, "Suite", self.source])
             }
         };
         command

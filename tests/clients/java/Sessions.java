@@ -16,6 +16,10 @@ import org.postgresql.largeobject.LargeObjectManager;
 
 /** What sessions do: transactions, copies, notifications, streams, and the contexts of their requests. */
 final class Sessions {
+    /** Has a row once somebody sleeps in this database: what is cancelled earlier goes on. */
+    private static final String ASLEEP =
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+
     private final Transcript transcript;
 
     Sessions(Transcript transcript) {
@@ -190,10 +194,12 @@ final class Sessions {
             Transcript.refused(() -> statement.execute("SELECT pg_sleep(60)"));
             statement.setQueryTimeout(0);
             Thread canceller = new Thread(() -> {
-                try {
-                    Thread.sleep(300);
+                try (Connection other = transcript.connect(); Statement watch = other.createStatement()) {
+                    while (Transcript.rows(watch.executeQuery(ASLEEP)).isEmpty()) {
+                        Thread.onSpinWait();
+                    }
                     statement.cancel();
-                } catch (SQLException | InterruptedException problem) {
+                } catch (SQLException problem) {
                     throw new IllegalStateException(problem);
                 }
             });

@@ -9,7 +9,7 @@ const {
 } = require('drizzle-orm/pg-core');
 const { and, asc, count, eq, gt, inArray, like, sql, sum } = require('drizzle-orm');
 const {
-  options, authority, REUSES, KINDS, VALUES, note, noteError, refused, version, runAll,
+  options, authority, REUSES, KINDS, VALUES, ASLEEP, note, noteError, refused, version, runAll,
 } = require('./transcript.js');
 
 const todo = pgTable('todo', {
@@ -121,8 +121,7 @@ const scenarios = {
     const { rows: [{ pid }] } = await db.execute(sql`SELECT pg_backend_pid() AS pid`);
     const sleeping = refused(db.execute(sql`SELECT pg_sleep(${60})`));
     await withDb(async (other) => {
-      // What is cancelled before it runs ends as well as later.
-      while ((await other.execute(sql`SELECT FROM pg_stat_activity WHERE pid = ${pid} AND wait_event = 'PgSleep'`)).rowCount === 0);
+      while ((await other.execute(sql.raw(ASLEEP))).rowCount === 0);
       await other.execute(sql`SELECT pg_cancel_backend(${pid})`);
     });
     await sleeping;

@@ -9,7 +9,7 @@ const Cursor = require('pg-cursor');
 const QueryStream = require('pg-query-stream');
 const copy = require('pg-copy-streams');
 const {
-  options, authority, REUSES, STREAM, KINDS, VALUES, note, noteError, refused, version, runAll,
+  options, authority, REUSES, STREAM, KINDS, VALUES, ASLEEP, note, noteError, refused, version, runAll,
 } = require('./transcript.js');
 
 async function withClient(work, more = {}) {
@@ -126,8 +126,12 @@ const scenarios = {
       const sleeping = new Query(text);
       const ended = new Promise((resolve, reject) => { sleeping.callback = (error) => (error ? reject(error) : resolve()); });
       client.query(sleeping);
-      setTimeout(() => new Client().cancel(client, sleeping), 300);
-      await refused(ended);
+      const answered = refused(ended);
+      await withClient(async (other) => {
+        while ((await other.query(ASLEEP)).rowCount === 0);
+      });
+      new Client().cancel(client, sleeping);
+      await answered;
     }
     note(outline(await client.query('INSERT INTO todo (task) VALUES ($1)', ['after'])));
   }),

@@ -5,7 +5,7 @@ const { Readable } = require('node:stream');
 const { pipeline } = require('node:stream/promises');
 const postgres = require('postgres');
 const {
-  context, authority, REUSES, STREAM, KINDS, VALUES, note, noteError, refused, version, runAll,
+  context, authority, REUSES, STREAM, KINDS, VALUES, ASLEEP, note, noteError, refused, version, runAll,
 } = require('./transcript.js');
 
 function connect(more = {}) {
@@ -100,7 +100,9 @@ const scenarios = {
     const rows = (function* rows() { for (let n = 40000; n < 44000; n += 1) yield `${n}\trow ${n}\n`; })();
     await pipeline(Readable.from(rows), await sql`COPY todo (id, task) FROM STDIN`.writable());
     let length = 0;
-    for await (const chunk of await sql`COPY (SELECT id, task FROM todo WHERE id >= 40000) TO STDOUT`.readable()) length += chunk.length;
+    // Few: more than a stream buffers, in one piece with their end, and the driver never reads its socket again
+    // (porsager/postgres, pull request 1016).
+    for await (const chunk of await sql`COPY (SELECT id, task FROM todo WHERE id >= 43500) TO STDOUT`.readable()) length += chunk.length;
     note(length);
     note((await sql`DELETE FROM todo WHERE id >= ${40000}`).count);
   }),
@@ -116,9 +118,12 @@ const scenarios = {
 
   'cancel: a sleeping SELECT, and a write': () => withSql(async (sql) => {
     for (const sleeping of [sql`SELECT pg_sleep(60)`, sql`INSERT INTO todo (task) SELECT pg_sleep(60)::text`]) {
-      const ended = refused(sleeping.execute());
-      setTimeout(() => sleeping.cancel(), 300);
-      await ended;
+      const answered = refused(sleeping.execute());
+      await withSql(async (other) => {
+        while ((await other.unsafe(ASLEEP)).length === 0);
+      });
+      sleeping.cancel();
+      await answered;
     }
     note((await sql`INSERT INTO todo (task) VALUES ('after')`).count);
   }),

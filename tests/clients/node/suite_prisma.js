@@ -7,7 +7,7 @@ require('tsx/cjs');
 const { PrismaPg } = require('@prisma/adapter-pg');
 const { PrismaClient } = require('../../../target/clients/orm/generated/client.ts');
 const {
-  options, authority, REUSES, KINDS, VALUES, note, noteError, refused, version, runAll,
+  options, authority, REUSES, KINDS, VALUES, ASLEEP, note, noteError, refused, version, runAll,
 } = require('./transcript.js');
 
 async function withPrisma(work, { adapter = {}, client = {}, ...pool } = {}) {
@@ -103,8 +103,7 @@ const scenarios = {
     await prisma.$transaction(async (tx) => {
       const [{ pid }] = await tx.$queryRaw`SELECT pg_backend_pid() AS pid`;
       const sleeping = refused(tx.$queryRaw`SELECT pg_sleep(${60})::text`);
-      // What is cancelled before it runs ends as well as later.
-      while ((await prisma.$queryRaw`SELECT 1 FROM pg_stat_activity WHERE pid = ${pid} AND wait_event = 'PgSleep'`).length === 0);
+      while ((await prisma.$queryRawUnsafe(ASLEEP)).length === 0);
       await prisma.$queryRaw`SELECT pg_cancel_backend(${pid})`;
       await sleeping;
       throw new Error('given up');

@@ -3,7 +3,7 @@
 
 const { DataSource, EntitySchema, In } = require('typeorm');
 const {
-  options, authority, STREAM, KINDS, VALUES, note, noteError, refused, version, runAll,
+  options, authority, STREAM, KINDS, VALUES, ASLEEP, note, noteError, refused, version, runAll,
 } = require('./transcript.js');
 
 const Todo = new EntitySchema({
@@ -127,8 +127,7 @@ const scenarios = {
   'cancel: a sleeping SELECT': () => withSource((source) => withRunner(source, async (runner) => {
     const [{ pid }] = await runner.query('SELECT pg_backend_pid() AS pid');
     const sleeping = refused(runner.query('SELECT pg_sleep($1)', [60]));
-    // What is cancelled before it runs ends as well as later.
-    while ((await source.query("SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'PgSleep'", [pid])).length === 0);
+    while ((await source.query(ASLEEP)).length === 0);
     await source.query('SELECT pg_cancel_backend($1)', [pid]);
     await sleeping;
     note(await runner.manager.insert(Todo, { task: 'after' }));

@@ -12,9 +12,8 @@ const options = context ? `-c bemi.context=${context}` : '';
 // How often a statement that is prepared once is used.
 const REUSES = 1000;
 
-// How many rows a stream has, and a query for them.
-const STREAMED = 100_000;
-const STREAM = `SELECT n, md5(n::text) AS digest FROM generate_series(1, ${STREAMED}) AS n`;
+// 100,000 rows.
+const STREAM = 'SELECT n, md5(n::text) AS digest FROM generate_series(1, 100000) AS n';
 
 // A column of each type, and what goes into it.
 const KINDS = `CREATE TABLE kinds (id int PRIMARY KEY, i2 int2, i4 int4, i8 int8, f4 float4, f8 float8, n numeric, t text, bytes bytea,
@@ -42,6 +41,9 @@ const VALUES = {
   texts: ['a,"b"', null, '', 'é'],
 };
 
+// Has a row once somebody sleeps in this database: what is cancelled earlier goes on.
+const ASLEEP = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+
 // The authorities whose certificates a client trusts: the right one, and one that signed nothing.
 const authority = (variable) => readFileSync(process.env[variable], 'utf8');
 
@@ -52,8 +54,8 @@ function note(...values) {
   console.log(JSON.stringify(values, (_key, value) => {
     if (typeof value === 'bigint') return `${value}n`;
     // JSON.stringify has made an object of a Buffer by now, and not of the arrays that others use.
-    const bytes = value && value.type === 'Buffer' ? value.data : value;
-    return bytes instanceof Uint8Array || bytes !== value ? `bytes ${Buffer.from(bytes).toString('hex')}` : value;
+    if (value && value.type === 'Buffer') return `bytes ${Buffer.from(value.data).toString('hex')}`;
+    return value instanceof Uint8Array ? `bytes ${Buffer.from(value).toString('hex')}` : value;
   }));
 }
 
@@ -63,7 +65,9 @@ function noteError(error) {
   if (UNTRUSTED.test(code)) {
     note('the certificate is not trusted');
   } else {
-    note({ code, message, severity, detail, hint, position, where, routine, constraint: constraint || constraint_name });
+    // A wrong password may be found out by the proxy itself, which has no routines of the server.
+    const place = code === '28P01' ? undefined : routine;
+    note({ code, message, severity, detail, hint, position, where, routine: place, constraint: constraint || constraint_name });
   }
   if (error.cause instanceof Error) noteError(error.cause);
 }
@@ -109,5 +113,5 @@ async function runAll(driver, driverVersion, scenarios, lacks = {}) {
 }
 
 module.exports = {
-  context, options, authority, REUSES, STREAMED, STREAM, KINDS, VALUES, note, noteError, refused, version, runAll,
+  context, options, authority, REUSES, STREAM, KINDS, VALUES, ASLEEP, note, noteError, refused, version, runAll,
 };

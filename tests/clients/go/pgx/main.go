@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"bemi/clients/transcript"
 	"github.com/jackc/pgx/v5"
@@ -315,7 +314,13 @@ func cancelling() {
 	connection := connect()
 	for _, sql := range []string{"SELECT pg_sleep($1)::text", "INSERT INTO todo (task) SELECT pg_sleep($1)::text"} {
 		go func() {
-			time.Sleep(300 * time.Millisecond)
+			other := connect()
+			for found := 0; found == 0; {
+				asleep, err := rows(other.Query(background, transcript.Asleep))
+				must(err)
+				found = len(asleep)
+			}
+			must(other.Close(background))
 			must(connection.PgConn().CancelRequest(background))
 		}()
 		_, err := connection.Exec(background, sql, 60)

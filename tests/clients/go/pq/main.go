@@ -20,7 +20,7 @@ func main() {
 		{Name: "transaction: committed, rolled back, and back to a savepoint", Run: with(transactions)},
 		{Name: "copy: in", Run: with(copies)},
 		{Name: "notify: notifications and notices", Run: notifications},
-		{Name: "cancel: when a context ends", Run: with(cancelling)},
+		{Name: "cancel: a sleeping SELECT, and a write", Run: with(cancelling)},
 		{Name: "errors: of both protocols", Run: with(refusals)},
 		{Name: "stream: many rows, and a cursor", Run: with(streams)},
 		{Name: "context: of requests", Run: with(contexts)},
@@ -161,10 +161,19 @@ func notifications() {
 
 func cancelling(db *sql.DB) {
 	for _, text := range []string{"SELECT pg_sleep($1)", "INSERT INTO todo (task) SELECT pg_sleep($1)::text"} {
-		soon, stop := context.WithTimeout(context.Background(), 300*time.Millisecond)
-		_, err := db.ExecContext(soon, text, 60)
+		short, cancel := context.WithCancel(context.Background())
+		go func() {
+			other := open("")
+			for found := 0; found == 0; {
+				asleep, err := rows(other.Query(transcript.Asleep))
+				must(err)
+				found = len(asleep)
+			}
+			must(other.Close())
+			cancel()
+		}()
+		_, err := db.ExecContext(short, text, 60)
 		noteError(err)
-		stop()
 	}
 	note(affected(db.Exec("INSERT INTO todo (task) VALUES ($1)", "after")))
 }

@@ -20,6 +20,9 @@ const Reuses = 1000
 // Streamed has 100,000 rows.
 const Streamed = "SELECT n, md5(n::text) AS digest FROM generate_series(1, 100000) AS n"
 
+// Asleep has a row once somebody sleeps in this database: what is cancelled earlier goes on.
+const Asleep = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+
 // Kinds has a column of each type.
 const Kinds = `CREATE TABLE kinds (id int PRIMARY KEY, i2 int2, i4 int4, i8 int8, f4 float4, f8 float8, n numeric, t text, bytes bytea,
 	b bool, d date, ti time, ts timestamp, tz timestamptz, iv interval, u uuid, j json, jb jsonb, ints int[], texts text[])`
