@@ -56,7 +56,7 @@ orm=tests/clients/node/orm
 if ! node -e "$node_for_orms"; then
     rm -rf "$clients/orm"
     echo "NOT INSTALLED: Prisma, Drizzle and TypeORM; they need Node 20.19, 22.13, 24.11 or newer, and this is $(node --version)" >&2
-elif ! installed "$orm/package-lock.json" || ! installed "$orm/schema.prisma"; then
+elif ! installed "$orm/package-lock.json" || ! installed "$orm/schema.prisma" || [ ! -e "$clients/orm/generated" ]; then
     echo "installing the packages of $orm"
     mkdir -p "$clients/orm"
     cp "$orm"/* "$clients/orm/"
