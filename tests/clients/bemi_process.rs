@@ -1,6 +1,7 @@
 //! The program itself, as a user starts it.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use bemi::demo::cluster::Cluster;
@@ -12,13 +13,16 @@ pub struct BemiProcess {
 }
 
 impl BemiProcess {
-    /// In front of this server.
-    pub fn start(server: &Cluster) -> Self {
-        let directory = std::env::temp_dir();
+    /// In front of this server, with TLS on both legs; `files` has certificates and users.
+    pub fn start(server: &Cluster, files: &Path) -> Self {
+        // Clients bind their login to the proxy's certificate, it binds its own to the server's.
+        let arguments = "proxy --listen 127.0.0.1:0 --tls-certificate proxy.crt --tls-key proxy.key \
+                         --auth-mode scram --users-file users.txt";
+        let upstream = [("sslmode", "verify-full"), ("sslrootcert", "root.crt")];
         let mut process = Command::new(env!("CARGO_BIN_EXE_bemi"))
-            .args(["proxy", "--listen", "127.0.0.1:0"])
-            .current_dir(directory)
-            .env("BEMI_UPSTREAM", server.url("postgres", &[("sslmode", "disable")]))
+            .args(arguments.split(' '))
+            .current_dir(files)
+            .env("BEMI_UPSTREAM", server.url("postgres", &upstream))
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

@@ -1,10 +1,13 @@
 //! The suites, and how to run one.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+
+use crate::language::Language;
+use crate::stage::{PASSWORD, Stage, USER};
 
 /// A suite that takes longer hangs: they take seconds.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -16,45 +19,42 @@ pub struct Suite {
     source: &'static str,
 }
 
-enum Language {
-    Python,
-    Node,
-    Go,
-    Java,
-}
-
 /// All suites.
 pub const SUITES: &[Suite] = &[
-    python("psycopg", "suite_psycopg.py"),
-    python("psycopg2", "suite_psycopg2.py"),
-    python("asyncpg", "suite_asyncpg.py"),
-    python("sqlalchemy", "suite_sqlalchemy.py"),
-    node("node-postgres", "suite_pg.js"),
-    node("postgres.js", "suite_postgres.js"),
-    Suite {
-        name: "pgx",
-        language: Language::Go,
-        source: "suite_pgx",
-    },
-    Suite {
-        name: "pgjdbc",
-        language: Language::Java,
-        source: "Suite",
-    },
+    suite("psql", Language::Shell, "suite_psql.sh"),
+    suite("libpq", Language::C, "suite_libpq"),
+    suite("psqlodbc", Language::Python, "suite_psqlodbc.py"),
+    suite("psycopg", Language::Python, "suite_psycopg.py"),
+    suite("psycopg2", Language::Python, "suite_psycopg2.py"),
+    suite("asyncpg", Language::Python, "suite_asyncpg.py"),
+    suite("sqlalchemy", Language::Python, "suite_sqlalchemy.py"),
+    suite("django", Language::Python, "suite_django.py"),
+    suite("node-postgres", Language::Node, "suite_pg.js"),
+    suite("postgres.js", Language::Node, "suite_postgres.js"),
+    suite("prisma", Language::NodeOrm, "suite_prisma.js"),
+    suite("drizzle", Language::NodeOrm, "suite_drizzle.js"),
+    suite("typeorm", Language::NodeOrm, "suite_typeorm.js"),
+    suite(
+        "tokio-postgres",
+        Language::Rust,
+        "rust/debug/suite_tokio_postgres",
+    ),
+    suite("sqlx", Language::Rust, "rust/debug/suite_sqlx"),
+    suite("diesel", Language::Rust, "rust/debug/suite_diesel"),
+    suite("dbd-pg", Language::Perl, "suite_dbd_pg.pl"),
+    suite("pdo", Language::Php, "suite_pdo.php"),
+    suite("ruby-pg", Language::Ruby, "suite_pg.rb"),
+    suite("activerecord", Language::Ruby, "suite_activerecord.rb"),
+    suite("pgx", Language::Go, "suite_pgx"),
+    suite("pq", Language::Go, "suite_pq"),
+    suite("pgjdbc", Language::Java, "prepared"),
+    suite("pgjdbc-simple", Language::Java, "simple"),
 ];
 
-const fn python(name: &'static str, source: &'static str) -> Suite {
+const fn suite(name: &'static str, language: Language, source: &'static str) -> Suite {
     Suite {
         name,
-        language: Language::Python,
-        source,
-    }
-}
-
-const fn node(name: &'static str, source: &'static str) -> Suite {
-    Suite {
-        name,
-        language: Language::Node,
+        language,
         source,
     }
 }
@@ -62,57 +62,34 @@ const fn node(name: &'static str, source: &'static str) -> Suite {
 impl Suite {
     /// What has to be installed to run it and is not.
     pub fn missing(&self) -> Option<String> {
-        let needed = match self.language {
-            Language::Python => installed().join("venv/bin/python"),
-            Language::Node => installed().join("node_modules"),
-            Language::Go => installed().join(self.source),
-            Language::Java => installed().join("java/dependency"),
-        };
+        let needed = self.language.needs(self.source);
         (!needed.exists()).then(|| needed.display().to_string())
     }
 
-    /// Whether it may be left out where it is not installed: the other languages come with every distribution, in
-    /// versions that are new enough.
+    /// Whether it may be left out where it is not installed.
     pub fn is_optional(&self) -> bool {
-        matches!(self.language, Language::Go | Language::Java)
-    }
-
-    fn command(&self) -> Command {
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
-        let of = |program: &str| Command::new(installed().join(program));
-        let mut command = match self.language {
-            Language::Python => of("venv/bin/python"),
-            Language::Node => Command::new("node"),
-            Language::Go => return of(self.source),
-            Language::Java => Command::new("java"),
-        };
-        match self.language {
-            Language::Python => command.arg(sources.join("python").join(self.source)),
-            Language::Node => command
-                .env("NODE_PATH", installed().join("node_modules"))
-                .arg(sources.join("node").join(self.source)),
-            Language::Go => &mut command,
-            Language::Java => {
-                let java = installed().join("java");
-                let path = format!("{0}/classes:{0}/dependency/*", java.display());
-                // Its default is ASCII where no locale is set.
-                command.args(["-Dstdout.encoding=UTF-8", "-cp", &path, self.source])
-            }
-        };
-        command
+        self.language.is_optional()
     }
 
     /// Runs it to its end. Returns what it printed, and what went wrong.
-    pub async fn run(&self, port: u16, database: &str, context: &str) -> (String, Option<String>) {
-        let mut command = tokio::process::Command::from(self.command());
+    pub async fn run(
+        &self,
+        stage: &Stage,
+        port: u16,
+        database: &str,
+        context: &str,
+    ) -> (String, Option<String>) {
+        let mut command = Command::from(self.language.command(self.source));
         let spawned = command
             .env("PGHOST", "127.0.0.1")
             .env("PGPORT", port.to_string())
-            .env("PGUSER", "postgres")
+            .env("PGUSER", USER)
+            .env("PGPASSWORD", PASSWORD)
             .env("PGDATABASE", database)
             .env("PGSSLMODE", "disable")
+            .env("BEMI_ROOT_CERT", stage.root())
+            .env("BEMI_WRONG_ROOT_CERT", stage.wrong_root())
             .env("BEMI_CONTEXT", context)
-            .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -150,9 +127,4 @@ impl Suite {
         };
         (text(&printed), error)
     }
-}
-
-/// Where `scripts/install-clients.sh` installs.
-fn installed() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients")
 }
