@@ -16,6 +16,7 @@ demo: build-tools postgres ## see it work in a minute, on a throw-away PostgreSQ
 
 test: build-tools postgres ## all tests, against a real PostgreSQL server
 	scripts/install-test-tools.sh
+	scripts/install-pgbouncer.sh
 	cargo test --locked
 	scripts/test-lexer.sh --test transcripts
 
