@@ -3,7 +3,7 @@
 # VERSIONS='14 18' make test-versions.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-versions test-clients test-models test-regress test-examples chaos fuzz lint fmt fmt-check deny bench bench-track check build-tools postgres
+.PHONY: help build demo test test-lexer test-versions test-clients test-models test-regress test-examples chaos fuzz lint fmt fmt-check deny bench bench-track check build-tools postgres
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,7 +16,12 @@ demo: build-tools postgres ## see it work in a minute, on a throw-away PostgreSQ
 
 test: build-tools postgres ## all tests, against a real PostgreSQL server
 	scripts/install-test-tools.sh
+	scripts/install-pgbouncer.sh
 	cargo test --locked
+
+test-lexer: build-tools ## the lexer against the server's own parser, on PostgreSQL's regression suite; MUTANTS=1000000 for longer
+	scripts/install-regress-sources.sh >/dev/null
+	scripts/test-lexer.sh -- --include-ignored --nocapture
 
 test-versions: build-tools ## all tests, on each of PostgreSQL 14 to 18
 	scripts/install-test-tools.sh
@@ -47,6 +52,7 @@ fuzz: build-tools ## fuzz every parser, 60 seconds each
 
 lint: build-tools ## clippy; warnings are errors
 	cargo clippy --locked --all-targets -- --deny warnings
+	cargo fmt --manifest-path tests/parser/Cargo.toml --check
 
 fmt: ## format the code
 	cargo fmt --all

@@ -9,6 +9,8 @@ cd "$(dirname "$0")/.."
 
 deny=$(scripts/install-cargo-deny.sh)
 "$deny" check bans licenses sources
+# Tests only, so that two versions of one crate do not matter.
+"$deny" --manifest-path tests/parser/Cargo.toml --config deny.toml check licenses sources
 
 if "$deny" fetch db; then
     "$deny" check advisories

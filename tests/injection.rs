@@ -576,6 +576,10 @@ async fn tables_are_chosen_by_include_and_exclude() {
         ("TRUNCATE other, todo", true),
         ("SELECT new_todo(101)", true),
         ("SELECT public.new_todo(102)", true),
+        (
+            "CREATE TABLE made AS WITH w AS (INSERT INTO todo VALUES (104) RETURNING id) SELECT id FROM w",
+            true,
+        ),
     ] {
         stage.client.batch_execute(sql).await.unwrap();
         let expected = if carries { vec![with_sql(sql)] } else { vec![] };

@@ -177,11 +177,13 @@ impl<'a> Cursor<'a> {
 
     /// Moves past `UESCAPE '!'`, if it is here. None where the server would not have that character.
     fn unicode_escape(&mut self) -> Option<char> {
-        if !self.at("uescape") || !self.next().at_string() {
+        let behind = self.next();
+        let is_simple =
+            |token: &Token| matches!(token.kind, TokenKind::String(quote) if quote != Quote::Unicode);
+        let Some(token) = behind.current.filter(is_simple).filter(|_| self.at("uescape")) else {
             return Some(literal::UNICODE_ESCAPE);
-        }
-        self.advance();
-        let token = self.current?;
+        };
+        *self = behind;
         self.advance();
         let value = literal::string(self.text, token, literal::UNICODE_ESCAPE, self.dialect)?;
         let mut chars = value.chars();

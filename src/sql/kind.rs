@@ -70,7 +70,7 @@ pub fn classify(mut cursor: Cursor<'_>, mentions: Mentions, rules: &Rules) -> Ve
         };
     }
     if cursor.eat("create") {
-        return create_table_as(cursor);
+        return create_table_as(cursor, mentions, rules);
     }
     if cursor.eat("execute") {
         return cursor.name().map_or(Verdict::other(), |name| {
@@ -100,7 +100,7 @@ fn explain(mut cursor: Cursor<'_>, mentions: Mentions, rules: &Rules) -> Verdict
     }
     let start = cursor;
     if cursor.eat("create") {
-        return create_table_as(cursor);
+        return create_table_as(cursor, mentions, rules);
     }
     if cursor.eat("execute") {
         return classify(start, mentions, rules);
@@ -185,8 +185,8 @@ fn truncate(mut cursor: Cursor<'_>) -> Vec<TableName> {
 }
 
 /// `CREATE [TEMP | UNLOGGED] TABLE name .. AS query`, from behind CREATE. In no other CREATE TABLE does AS stand
-/// outside of parentheses.
-fn create_table_as(mut cursor: Cursor<'_>) -> Verdict {
+/// outside of parentheses. The query may change data in a WITH, as any other.
+fn create_table_as(mut cursor: Cursor<'_>, mentions: Mentions, rules: &Rules) -> Verdict {
     cursor.eat_one_of(&["local", "global"]);
     cursor.eat_one_of(&["temp", "temporary", "unlogged"]);
     if !cursor.eat("table") {
@@ -196,13 +196,18 @@ fn create_table_as(mut cursor: Cursor<'_>) -> Verdict {
         cursor.eat("not");
         cursor.eat("exists");
     }
-    let targets: Vec<_> = cursor.table().into_iter().collect();
+    let mut targets: Vec<_> = cursor.table().into_iter().collect();
     while !cursor.at_end() {
         if cursor.at_punct(b'(') {
             cursor.skip_group();
             continue;
         }
         if cursor.eat("as") {
+            targets.extend(
+                query(cursor, mentions, rules)
+                    .into_iter()
+                    .flat_map(|query| query.targets),
+            );
             let execute = cursor.eat("execute").then(|| cursor.name()).flatten();
             let kind = execute.map_or(Kind::Write, |name| Kind::Execute {
                 name,

@@ -21,6 +21,7 @@ mod analyze;
 pub mod cache;
 mod comment;
 mod cursor;
+mod keywords;
 mod kind;
 mod lexer;
 mod literal;

@@ -4,6 +4,7 @@
 //! refuses the rest), so one walk over the token stream finds them all; no tree is needed.
 
 use crate::sql::cursor::Cursor;
+use crate::sql::keywords::RESERVED;
 use crate::sql::split::Mentions;
 use crate::sql::{Rules, TableName};
 
@@ -91,7 +92,11 @@ pub fn relation(cursor: &mut Cursor<'_>) -> Option<TableName> {
 /// The list behind WITH, from which the changes go into the query; without one nothing is looked for in it. None if
 /// it makes no sense.
 fn with(cursor: &mut Cursor<'_>, mut query: Option<&mut Query>) -> Option<()> {
-    cursor.eat("recursive");
+    // Not a reserved word: `WITH recursive AS (..)` names one.
+    let is_name = cursor.next().at("as") || cursor.next().at_punct(b'(');
+    if !is_name {
+        cursor.eat("recursive");
+    }
     loop {
         cursor.name()?;
         cursor.skip_group();
@@ -133,6 +138,18 @@ fn past_search_and_cycle(cursor: &mut Cursor<'_>) {
     }
 }
 
+/// What may stand between INTO and the name of the table. But for TABLE the words are not reserved: in
+/// `INTO temp FROM t` the first is the name.
+fn past_persistence(cursor: &mut Cursor<'_>) {
+    for words in [&["local", "global"][..], &["temp", "temporary", "unlogged"]] {
+        let behind = cursor.next();
+        if behind.at("table") || (behind.at_name() && !behind.at_one_of(RESERVED)) {
+            cursor.eat_one_of(words);
+        }
+    }
+    cursor.eat("table");
+}
+
 /// The INTO of a SELECT, if it has one at the level of its own keywords, where it may also close parentheses that
 /// opened before it. `a.into` and `AS into` are names.
 fn select_into(mut cursor: Cursor<'_>, query: &mut Query) {
@@ -144,9 +161,7 @@ fn select_into(mut cursor: Cursor<'_>, query: &mut Query) {
         } else if cursor.at_punct(b')') {
             depth -= 1;
         } else if depth <= 0 && !is_name && cursor.eat("into") {
-            cursor.eat_one_of(&["local", "global"]);
-            cursor.eat_one_of(&["temp", "temporary", "unlogged"]);
-            cursor.eat("table");
+            past_persistence(&mut cursor);
             query.writes = true;
             query.targets.extend(cursor.table());
             return;

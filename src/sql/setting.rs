@@ -1,86 +1,9 @@
 //! SET, RESET and DISCARD, as far as they touch `bemi.context`.
 
 use crate::sql::cursor::Cursor;
+use crate::sql::keywords::RESERVED;
 use crate::sql::lexer::TokenKind;
 use crate::sql::{Kind, SetValue, VARIABLE};
-
-/// The keywords that no value can be without quotes: the reserved ones of kwlist.h, but for TRUE, FALSE and ON.
-const RESERVED: &[&str] = &[
-    "all",
-    "analyse",
-    "analyze",
-    "and",
-    "any",
-    "array",
-    "as",
-    "asc",
-    "asymmetric",
-    "both",
-    "case",
-    "cast",
-    "check",
-    "collate",
-    "column",
-    "constraint",
-    "create",
-    "current_catalog",
-    "current_date",
-    "current_role",
-    "current_time",
-    "current_timestamp",
-    "current_user",
-    "default",
-    "deferrable",
-    "desc",
-    "distinct",
-    "do",
-    "else",
-    "end",
-    "except",
-    "fetch",
-    "for",
-    "foreign",
-    "from",
-    "grant",
-    "group",
-    "having",
-    "in",
-    "initially",
-    "intersect",
-    "into",
-    "lateral",
-    "leading",
-    "limit",
-    "localtime",
-    "localtimestamp",
-    "not",
-    "null",
-    "offset",
-    "only",
-    "or",
-    "order",
-    "placing",
-    "primary",
-    "references",
-    "returning",
-    "select",
-    "session_user",
-    "some",
-    "symmetric",
-    "table",
-    "then",
-    "to",
-    "trailing",
-    "union",
-    "unique",
-    "user",
-    "using",
-    "variadic",
-    "when",
-    "where",
-    "window",
-    "with",
-];
 
 /// SET or RESET of `bemi.context`, RESET ALL, DISCARD ALL; None if it is something else.
 pub fn setting(mut cursor: Cursor<'_>) -> Option<Kind> {
@@ -145,7 +68,9 @@ fn value(cursor: &mut Cursor<'_>) -> Option<SetValue> {
         return cursor.string().map(SetValue::Value);
     }
     if cursor.at_name() {
-        return (!cursor.at_one_of(RESERVED))
+        // TRUE, FALSE and ON are reserved, and values all the same.
+        let is_reserved = cursor.at_one_of(RESERVED) && !cursor.at_one_of(&["true", "false", "on"]);
+        return (!is_reserved)
             .then(|| cursor.name())
             .flatten()
             .map(SetValue::Value);

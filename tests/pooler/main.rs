@@ -4,6 +4,9 @@
 //! server connections; what the log says of each row must be what the row says.
 
 mod actor;
+mod interleave;
+mod lane;
+mod moves;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -13,8 +16,9 @@ use actor::{Actor, insert};
 use bemi::config::Pooler;
 use bemi::wire::startup::startup_packet;
 use futures_util::future::{join, join_all};
+use interleave::Topology;
 use serde_json::{Value as Json, json};
-use support::pgbouncer::{Options, PgBouncer};
+use support::pgbouncer::{self, Options, PgBouncer};
 use support::proxy::{self, RunningProxy};
 use support::wal::{Item, WalReader};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -326,4 +330,41 @@ async fn behind_a_pooler_the_proxy_follows_what_comes_down_each_connection() {
             "{pool_mode}"
         );
     }
+}
+
+/// The modes of PgBouncer, and its versions as far as they are there.
+fn in_every_topology(is_in_front: bool) {
+    let more = ["", "server_reset_query_always = 1"];
+    for (pool_mode, more) in [
+        ("transaction", more[0]),
+        ("transaction", more[1]),
+        ("session", more[0]),
+    ] {
+        for is_newer in [false, true] {
+            if is_newer && !pgbouncer::has_newer() {
+                eprintln!(
+                    "NOT RUN: a PgBouncer that keeps track of prepared statements; see scripts/install-pgbouncer.sh"
+                );
+                continue;
+            }
+            let options = Options {
+                pool_mode,
+                more,
+                is_newer,
+                ..Options::default()
+            };
+            let what = format!("in front {is_in_front}, {pool_mode} {more}, newer {is_newer}");
+            interleave::run(&Topology { options, is_in_front }, &what);
+        }
+    }
+}
+
+#[test]
+fn two_clients_of_a_pooler_in_front_of_the_proxy_have_what_they_have_without_it() {
+    in_every_topology(true);
+}
+
+#[test]
+fn two_clients_of_a_pooler_behind_the_proxy_never_see_each_others_context() {
+    in_every_topology(false);
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use tempfile::TempDir;
 use super::program;
 
 /// What a test may choose.
+#[derive(Clone)]
 pub struct Options {
     /// `transaction` or `session`.
     pub pool_mode: &'static str,
@@ -20,6 +22,18 @@ pub struct Options {
     pub pool_size: usize,
     /// More lines of its configuration.
     pub more: &'static str,
+    /// Whether it is the one that keeps track of prepared statements, see [`has_newer`].
+    pub is_newer: bool,
+}
+
+/// Whether scripts/install-pgbouncer.sh has built a PgBouncer that keeps track of prepared statements, as the one of the
+/// distribution may not.
+pub fn has_newer() -> bool {
+    newer().is_file()
+}
+
+fn newer() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/pgbouncer/bin/pgbouncer")
 }
 
 impl Default for Options {
@@ -28,6 +42,7 @@ impl Default for Options {
             pool_mode: "transaction",
             pool_size: 1,
             more: "",
+            is_newer: false,
         }
     }
 }
@@ -59,10 +74,15 @@ impl PgBouncer {
             options.more,
         );
         fs::write(&file, configuration).expect("a configuration");
+        let program = if options.is_newer {
+            newer()
+        } else {
+            program::find(cluster, "pgbouncer")
+        };
         let mut shell = Command::new("/bin/sh");
         shell
             .args(["-c", r#""$0" --quiet "$1" & cat >/dev/null; kill -KILL $!; wait"#])
-            .arg(program::find(cluster, "pgbouncer"))
+            .arg(program)
             .arg(&file)
             .stdin(Stdio::piped());
         // PgBouncer refuses to run as root.
