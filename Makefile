@@ -23,7 +23,7 @@ test-versions: build-tools ## all tests, on each of PostgreSQL 14 to 18
 	scripts/install-postgres-versions.sh
 	scripts/test-versions.sh $(VERSIONS)
 
-test-clients: build-tools postgres ## drivers of Python, Node, Go and Java through the proxy
+test-clients: build-tools postgres ## drivers of many languages through the proxy; writes docs/clients.md
 	scripts/install-clients.sh
 	scripts/test-clients.sh
 

@@ -1,26 +1,39 @@
 #!/usr/bin/env bash
-# Installs the drivers that `make test-clients` runs: those of tests/clients/python/requirements.txt in
-# target/clients/venv, those of tests/clients/node/package-lock.json in target/clients/node_modules. Nothing outside of
-# target/ changes, but for Python and Node themselves where missing. Prisma, Drizzle and TypeORM are installed, in
-# target/clients/orm, where Node is new enough for them; the suites of Go and Java are built where there is a Go of 1.21 or
-# newer (it fetches the one that go.mod asks for) and a Java 17 or newer with Maven. What is left out is said loudly.
+# Installs the drivers that `make test-clients` runs into target/clients: those of tests/clients/python/requirements.txt
+# in an environment of their own, those of tests/clients/node/package-lock.json, those of Rust from their own lock file
+# (tests/clients/rust), and the programs that use them. psql, libpq, psqlodbc and the drivers of Perl, PHP and Ruby are
+# the distribution's packages. Prisma, Drizzle and TypeORM (tests/clients/node/orm) are installed where Node is new enough
+# for them; the suites of Go and Java are built where there is a Go of 1.21 or newer (it fetches the one that go.mod asks
+# for) and a Java 17 or newer with Maven. What is left out is said loudly.
 set -euo pipefail
 cd "$(dirname "$0")"
 # shellcheck source=scripts/apt.sh
 . ./apt.sh
 cd ..
 
-packages=()
+# The suites of C, Perl, PHP, Ruby, the shell and ODBC; libpq also for Diesel.
+packages=(
+    gcc libc6-dev libpq-dev
+    libdbd-pg-perl
+    php-cli php-pgsql
+    ruby ruby-pg ruby-activerecord
+    unixodbc odbc-postgresql
+)
 # Debian's python3 has the module venv, but not ensurepip, without which a new environment has no pip.
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3 python3-venv)
+command -v psql >/dev/null || packages+=(postgresql-client)
 command -v node >/dev/null || packages+=(nodejs)
 command -v npm >/dev/null || packages+=(npm)
-if [ "${#packages[@]}" -gt 0 ]; then
-    apt_install "${packages[@]}"
-fi
+apt_install "${packages[@]}"
 
 clients=$PWD/target/clients
 mkdir -p "$clients"
+touch "$clients/packages.installed"
+
+gcc -std=c11 -O1 -Wall -Wextra -D_DEFAULT_SOURCE "-I$(pg_config --includedir)" -o "$clients/suite_libpq" tests/clients/c/*.c \
+    -lpq -lpthread
+
+(cd tests/clients/rust && CARGO_TARGET_DIR="$clients/rust" cargo build --locked --quiet)
 
 # installed LIST: whether this very list was installed before.
 installed() {
@@ -36,7 +49,7 @@ if ! installed "$requirements"; then
     echo "installing $(tr '\n' ' ' <"$requirements")"
     rm -rf "$clients/venv"
     python3 -m venv "$clients/venv"
-    "$clients/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement "$requirements"
+    "$clients/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --requirement "$requirements"
     done_with "$requirements"
 fi
 

@@ -93,10 +93,14 @@ async fn run(suite: &Suite, stage: &Stage, port: u16, context: Option<i64>) -> R
         .map(|user| format!("{{\"user_id\":{user}}}"))
         .unwrap_or_default();
     let (printed, error) = suite.run(stage, port, &database, &context).await;
+    let printed = without_place(&printed, port, &database);
+    if port == cluster.port() && std::env::args().any(|word| word == "--show") {
+        println!("{printed}");
+    }
     let transactions = wal.transactions().await;
     wal.close().await;
     Run {
-        transcript: Transcript::parse(&without_place(&printed, port, &database)),
+        transcript: Transcript::parse(&printed),
         transactions,
         error,
     }

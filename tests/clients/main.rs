@@ -10,7 +10,8 @@
 //! the same, and so must the changes in the write-ahead log. Each change must carry the context that its row names in the
 //! column `who`, else the one of the session's start. What came of it all is written to `docs/clients.md`.
 //!
-//! `cargo test --test clients -- psycopg asyncpg` runs only these, and writes nothing.
+//! `cargo test --test clients -- psycopg asyncpg` runs only these, and writes nothing; `--show` tells what they saw of the
+//! server.
 
 // What the other tests share is used here by halves.
 #[allow(dead_code)]

@@ -18,27 +18,51 @@ pub struct Suite {
     source: &'static str,
 }
 
+#[derive(Clone, Copy)]
 enum Language {
     Python,
     Node,
     /// Node, in a version that object-relational mappers ask for.
     NodeOrm,
+    /// Compiled by `scripts/install-clients.sh`.
+    C,
+    Rust,
     Go,
     /// One program, whose argument is the source.
     Java,
+    /// With what the distribution packages.
+    Shell,
+    Perl,
+    Php,
+    Ruby,
 }
 
 /// All suites.
 pub const SUITES: &[Suite] = &[
-    suite("psycopg", Language::Python, "suite_psycopg.py"),
-    suite("psycopg2", Language::Python, "suite_psycopg2.py"),
-    suite("asyncpg", Language::Python, "suite_asyncpg.py"),
-    suite("sqlalchemy", Language::Python, "suite_sqlalchemy.py"),
-    suite("node-postgres", Language::Node, "suite_pg.js"),
-    suite("postgres.js", Language::Node, "suite_postgres.js"),
-    suite("prisma", Language::NodeOrm, "suite_prisma.js"),
-    suite("drizzle", Language::NodeOrm, "suite_drizzle.js"),
-    suite("typeorm", Language::NodeOrm, "suite_typeorm.js"),
+    suite("psql", Language::Shell, "shell/suite_psql.sh"),
+    suite("libpq", Language::C, "suite_libpq"),
+    suite("psqlodbc", Language::Python, "python/suite_psqlodbc.py"),
+    suite("psycopg", Language::Python, "python/suite_psycopg.py"),
+    suite("psycopg2", Language::Python, "python/suite_psycopg2.py"),
+    suite("asyncpg", Language::Python, "python/suite_asyncpg.py"),
+    suite("sqlalchemy", Language::Python, "python/suite_sqlalchemy.py"),
+    suite("django", Language::Python, "python/suite_django.py"),
+    suite("node-postgres", Language::Node, "node/suite_pg.js"),
+    suite("postgres.js", Language::Node, "node/suite_postgres.js"),
+    suite("prisma", Language::NodeOrm, "node/suite_prisma.js"),
+    suite("drizzle", Language::NodeOrm, "node/suite_drizzle.js"),
+    suite("typeorm", Language::NodeOrm, "node/suite_typeorm.js"),
+    suite(
+        "tokio-postgres",
+        Language::Rust,
+        "rust/debug/suite_tokio_postgres",
+    ),
+    suite("sqlx", Language::Rust, "rust/debug/suite_sqlx"),
+    suite("diesel", Language::Rust, "rust/debug/suite_diesel"),
+    suite("dbd-pg", Language::Perl, "perl/suite_dbd_pg.pl"),
+    suite("pdo", Language::Php, "php/suite_pdo.php"),
+    suite("ruby-pg", Language::Ruby, "ruby/suite_pg.rb"),
+    suite("activerecord", Language::Ruby, "ruby/suite_activerecord.rb"),
     suite("pgx", Language::Go, "suite_pgx"),
     suite("pq", Language::Go, "suite_pq"),
     suite("pgjdbc", Language::Java, "prepared"),
@@ -60,8 +84,11 @@ impl Suite {
             Language::Python => installed().join("venv/bin/python"),
             Language::Node => installed().join("node_modules"),
             Language::NodeOrm => installed().join("orm/generated"),
-            Language::Go => installed().join(self.source),
+            Language::C | Language::Rust | Language::Go => installed().join(self.source),
             Language::Java => installed().join("java/dependency"),
+            Language::Shell | Language::Perl | Language::Php | Language::Ruby => {
+                installed().join("packages.installed")
+            }
         };
         (!needed.exists()).then(|| needed.display().to_string())
     }
@@ -73,31 +100,43 @@ impl Suite {
     }
 
     fn command(&self) -> Command {
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
-        let of = |program: &str| Command::new(installed().join(program));
-        let mut command = match self.language {
-            Language::Python => of("venv/bin/python"),
-            Language::Node | Language::NodeOrm => Command::new("node"),
-            Language::Go => return of(self.source),
-            Language::Java => Command::new("java"),
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/clients")
+            .join(self.source);
+        let with = |runner: &str| {
+            let mut command = Command::new(runner);
+            command.arg(&source);
+            command
         };
         match self.language {
-            Language::Python => command.arg(sources.join("python").join(self.source)),
-            Language::Node => command
-                .env("NODE_PATH", installed().join("node_modules"))
-                .arg(sources.join("node").join(self.source)),
-            Language::NodeOrm => command
-                .env("NODE_PATH", installed().join("orm/node_modules"))
-                .arg(sources.join("node").join(self.source)),
-            Language::Go => &mut command,
+            Language::C | Language::Rust | Language::Go => Command::new(installed().join(self.source)),
+            Language::Python => {
+                let mut command = Command::new(installed().join("venv/bin/python"));
+                command.arg(source).env("PYTHONDONTWRITEBYTECODE", "1");
+                command
+            }
+            Language::Node => {
+                let mut command = with("node");
+                command.env("NODE_PATH", installed().join("node_modules"));
+                command
+            }
+            Language::NodeOrm => {
+                let mut command = with("node");
+                command.env("NODE_PATH", installed().join("orm/node_modules"));
+                command
+            }
             Language::Java => {
-                let java = installed().join("java");
+                let (mut command, java) = (Command::new("java"), installed().join("java"));
                 let path = format!("{0}/classes:{0}/dependency/*", java.display());
                 // Its default is ASCII where no locale is set.
-                command.args(["-Dstdout.encoding=UTF-8", "-cp", &path, "Suite", self.source])
+                command.args(["-Dstdout.encoding=UTF-8", "-cp", &path, "Suite", self.source]);
+                command
             }
-        };
-        command
+            Language::Shell => with("bash"),
+            Language::Perl => with("perl"),
+            Language::Php => with("php"),
+            Language::Ruby => with("ruby"),
+        }
     }
 
     /// Runs it to its end. Returns what it printed, and what went wrong.
@@ -119,7 +158,6 @@ impl Suite {
             .env("BEMI_ROOT_CERT", stage.root())
             .env("BEMI_WRONG_ROOT_CERT", stage.wrong_root())
             .env("BEMI_CONTEXT", context)
-            .env("PYTHONDONTWRITEBYTECODE", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -4,11 +4,13 @@ import asyncio
 import datetime
 import decimal
 import json
+import ssl
 import uuid
 
 import asyncpg
 
-from transcript import CONTEXT, note, run_all_async, scenario
+from samples import JSON, VALUES
+from transcript import CONTEXT, ROOT, WRONG_ROOT, note, run_all_async, scenario
 
 
 async def connect(**more):
@@ -22,12 +24,47 @@ async def refused(awaitable):
     try:
         await awaitable
     except asyncpg.PostgresError as error:
-        note(type(error).__name__, error.sqlstate, str(error), error.as_dict().get("position"))
+        note(type(error).__name__, error.sqlstate, str(error), error.detail, error.as_dict().get("position"))
     else:
         note("no error")
 
 
-@scenario
+@scenario("connect")
+async def passwords_in_the_clear_and_over_tls():
+    async def attempt(**how):
+        try:
+            connection = await connect(**how)
+            note(await connection.fetchval("SELECT current_user"))
+            await connection.close()
+        except (asyncpg.PostgresError, ssl.SSLError) as error:
+            note(type(error).__name__, str(error))
+
+    await attempt()
+    await attempt(password="wrong")
+    for root in (ROOT, WRONG_ROOT):
+        await attempt(ssl=ssl.create_default_context(cafile=root))
+    await attempt(ssl=ssl.create_default_context(cafile=ROOT), password="wrong")
+
+
+@scenario("types")
+async def values_of_many_types():
+    connection = await connect()
+    for kind, value in VALUES:
+        note(kind, await connection.fetchval(f"SELECT $1::{kind}", value))
+    note(await connection.fetchrow("SELECT $1::json, $2::jsonb", json.dumps(JSON), json.dumps(JSON)))
+    await connection.close()
+
+
+@scenario("prepared")
+async def one_statement_a_thousand_times():
+    connection = await connect()
+    for sql in ("INSERT INTO todo (task) VALUES ($1) RETURNING length(task)", "SELECT length($1)"):
+        statement = await connection.prepare(sql)
+        note(sum([await statement.fetchval(f"row {number}") for number in range(1000)]))
+    await connection.close()
+
+
+@scenario("errors")
 async def statements_and_their_cache():
     connection = await connect()
     insert = "INSERT INTO todo (task, done) VALUES ($1, $2) RETURNING id, task"
@@ -47,7 +84,7 @@ async def statements_and_their_cache():
     await connection.close()
 
 
-@scenario
+@scenario("prepared")
 async def a_schema_that_changes_under_the_cache():
     connection = await connect()
     for change in ("SELECT 1", "ALTER TABLE todo ADD COLUMN extra int", "ALTER TABLE todo DROP COLUMN extra", "DISCARD ALL"):
@@ -60,7 +97,7 @@ async def a_schema_that_changes_under_the_cache():
     await connection.close()
 
 
-@scenario
+@scenario("transaction")
 async def transactions_and_savepoints():
     connection = await connect()
     async with connection.transaction():
@@ -84,7 +121,7 @@ async def transactions_and_savepoints():
     await connection.close()
 
 
-@scenario
+@scenario("context")
 async def contexts_of_requests():
     pool = await asyncpg.create_pool(server_settings={"bemi.context": CONTEXT} if CONTEXT else {}, min_size=1, max_size=3)
 
@@ -96,6 +133,11 @@ async def contexts_of_requests():
             await connection.executemany("UPDATE todo SET who = $1, task = $2 WHERE id = $1", [(who, "a"), (who, "b")])
         async with pool.acquire() as connection:
             # The pool resets what this leaves behind.
+            async with connection.transaction():
+                await connection.execute(f"SET LOCAL bemi.context = '{context}'")
+                await connection.execute("UPDATE todo SET who = $1, task = 'set local' WHERE id = $1", who)
+            await connection.execute(f"SET bemi.context = '{context}'")
+            await connection.execute("UPDATE todo SET task = 'set' WHERE id = $1", who)
             await connection.execute("SELECT set_config('bemi.context', $1, false)", context)
             await connection.execute("UPDATE todo SET task = $2 WHERE id = $1", who, "session")
         async with pool.acquire() as connection:
@@ -110,11 +152,19 @@ async def contexts_of_requests():
     await pool.close()
 
 
-@scenario
-async def many_rows_copies_and_cursors():
+@scenario("pipeline")
+async def many_rows_at_once():
     connection = await connect()
-    await connection.executemany("INSERT INTO todo (id, task) VALUES ($1, $2)", [(n, f"m{n}") for n in range(1000, 1500)])
-    await refused(connection.executemany("INSERT INTO todo (id) VALUES ($1)", [(n,) for n in (2000, 1000, 2001)]))
+    await connection.executemany("INSERT INTO todo (id, task) VALUES ($1, $2)", [(n, f"m{n}") for n in range(101000, 101500)])
+    await refused(connection.executemany("INSERT INTO todo (id) VALUES ($1)", [(n,) for n in (102000, 101000, 102001)]))
+    note(await connection.fetchmany("INSERT INTO todo (task) VALUES ($1) RETURNING task", [("f1",), ("f2",)]))
+    note(await connection.execute("DELETE FROM todo WHERE id >= 100000"))
+    await connection.close()
+
+
+@scenario("copy")
+async def copies():
+    connection = await connect()
     note(await connection.copy_records_to_table("todo", records=[(n, "copied") for n in range(3000, 8000)], columns=["id", "task"]))
     await refused(connection.copy_records_to_table("todo", records=[(3000, "copied")], columns=["id", "task"]))
     chunks = []
@@ -124,18 +174,22 @@ async def many_rows_copies_and_cursors():
 
     note(await connection.copy_from_query("SELECT id, task FROM todo WHERE id >= $1 ORDER BY id", 3000, output=collect))
     note(sum(chunks))
-    async with connection.transaction():
-        note(sum([row["id"] async for row in connection.cursor("SELECT id FROM todo WHERE id >= $1", 3000, prefetch=100)]))
-        cursor = await connection.cursor("INSERT INTO todo (task) SELECT 'c' FROM generate_series(1, 9) RETURNING id")
-        note(len(await cursor.fetch(4)), len(await cursor.fetch(4)), len(await cursor.fetch(4)))
-    if hasattr(connection, "fetchmany"):
-        rows = await connection.fetchmany("INSERT INTO todo (task) VALUES ($1) RETURNING task", [("f1",), ("f2",)])
-        note(rows)
-    note(await connection.execute("DELETE FROM todo WHERE id >= 1000"))
+    note(await connection.execute("DELETE FROM todo WHERE id >= 3000"))
     await connection.close()
 
 
-@scenario
+@scenario("stream")
+async def cursors():
+    connection = await connect()
+    async with connection.transaction():
+        rows = connection.cursor("SELECT n, 'row ' || n AS t FROM generate_series(1, $1::int) AS n", 100_000, prefetch=5000)
+        note(sum([row["n"] + len(row["t"]) async for row in rows]))
+        cursor = await connection.cursor("INSERT INTO todo (task) SELECT 'c' FROM generate_series(1, 9) RETURNING id")
+        note(len(await cursor.fetch(4)), len(await cursor.fetch(4)), len(await cursor.fetch(4)))
+    await connection.close()
+
+
+@scenario("types")
 async def types_of_the_server_and_of_the_database():
     connection = await connect()
     await connection.execute(
@@ -154,8 +208,8 @@ async def types_of_the_server_and_of_the_database():
     await connection.close()
 
 
-@scenario
-async def notifications_notices_timeouts_and_cancelling():
+@scenario("notify")
+async def notifications_and_notices():
     connection = await connect()
     heard, notices = asyncio.Queue(), []
 
@@ -167,6 +221,16 @@ async def notifications_notices_timeouts_and_cancelling():
     await connection.execute("INSERT INTO todo (task) VALUES ('x'); NOTIFY changed, 'one'")
     note(await asyncio.wait_for(heard.get(), 5))
     await connection.execute("DO $$ BEGIN RAISE WARNING 'careful'; END $$")
+    await asyncio.sleep(0.1)
+    note(notices)
+    await connection.remove_listener("changed", hear)
+    await connection.reset()
+    await connection.close()
+
+
+@scenario("cancel")
+async def timeouts_and_cancelling():
+    connection = await connect()
     try:
         await connection.fetch("INSERT INTO todo (task) SELECT pg_sleep($1)::text", 60, timeout=0.5)
     except asyncio.TimeoutError:
@@ -179,11 +243,7 @@ async def notifications_notices_timeouts_and_cancelling():
     except asyncio.CancelledError:
         note("cancelled")
     note(await connection.execute("INSERT INTO todo (task) VALUES ($1)", "after"))
-    await asyncio.sleep(0.1)
-    note(notices)
-    await connection.remove_listener("changed", hear)
-    await connection.reset()
     await connection.close()
 
 
-asyncio.run(run_all_async())
+asyncio.run(run_all_async(f"asyncpg {asyncpg.__version__}"))

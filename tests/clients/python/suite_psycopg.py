@@ -12,7 +12,8 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from transcript import OPTIONS, note, run_all, scenario
+from samples import JSON, VALUES
+from transcript import OPTIONS, ROOT, WRONG_ROOT, note, run_all, scenario
 
 
 def connect(**more):
@@ -30,7 +31,28 @@ def refused(function):
         note("no error")
 
 
-@scenario
+@scenario("connect")
+def passwords_in_the_clear_and_over_tls():
+    def attempt(**how):
+        try:
+            with connect(**how) as connection:
+                note(connection.execute("SELECT current_user").fetchone(), connection.pgconn.used_password)
+        except psycopg.OperationalError as error:
+            note(error.sqlstate, str(error))
+
+    attempt()
+    attempt(password="wrong")
+    attempt(password="")
+    attempt(user="nobody")
+    attempt(dbname="nowhere")
+    for root in (ROOT, WRONG_ROOT):
+        attempt(sslmode="verify-full", sslrootcert=root)
+        attempt(sslmode="verify-full", sslrootcert=root, channel_binding="require")
+    attempt(sslmode="verify-full", sslrootcert=ROOT, password="wrong")
+    attempt(sslmode="disable", channel_binding="require")
+
+
+@scenario("errors")
 def statements_in_autocommit():
     with connect(autocommit=True) as connection:
         note(connection.execute("INSERT INTO todo (task) VALUES (%s) RETURNING id, task", ["é €"]).fetchall())
@@ -45,7 +67,19 @@ def statements_in_autocommit():
         note(connection.execute("SELECT id, task, done FROM todo ORDER BY id").fetchall())
 
 
-@scenario
+@scenario("prepared")
+def one_statement_a_thousand_times():
+    with connect(autocommit=True) as connection:
+
+        def total(statement):
+            rows = (connection.execute(statement, [f"row {number}"], prepare=True).fetchone() for number in range(1000))
+            return sum(row[0] for row in rows)
+
+        note(total("INSERT INTO todo (task) VALUES (%s) RETURNING length(task)"), total("SELECT length(%s)"))
+        connection.execute("DELETE FROM todo WHERE task LIKE 'row %'")
+
+
+@scenario("prepared")
 def statements_prepared_by_the_driver():
     with connect(autocommit=True, prepare_threshold=2) as connection:
         for number in range(8):
@@ -68,7 +102,7 @@ def statements_prepared_by_the_driver():
         note(len(connection.execute(names).fetchall()))
 
 
-@scenario
+@scenario("pipeline")
 def pipelines():
     with connect(autocommit=True) as connection:
         with connection.pipeline() as pipeline:
@@ -98,7 +132,7 @@ def pipelines():
         note(connection.execute("SELECT count(*), min(task), max(task) FROM todo").fetchall())
 
 
-@scenario
+@scenario("transaction")
 def transactions_and_savepoints():
     with connect() as connection:
         connection.execute("INSERT INTO todo (task) VALUES ('one')")
@@ -132,7 +166,7 @@ def transactions_and_savepoints():
         connection.tpc_rollback()
 
 
-@scenario
+@scenario("context")
 def contexts_of_requests():
     with connect(autocommit=True, prepare_threshold=1) as connection:
         for who in range(1, 6):
@@ -142,6 +176,9 @@ def contexts_of_requests():
                 connection.execute("INSERT INTO todo (task, who) VALUES (%s, %s)", ["local", who])
                 connection.execute("UPDATE todo SET who = %s WHERE id = 1", [who])
             connection.execute("INSERT INTO todo (task) VALUES (%s)", ["outside"])
+            with connection.transaction():
+                connection.execute(sql.SQL("SET LOCAL bemi.context = {}").format(context))
+                connection.execute("INSERT INTO todo (task, who) VALUES (%s, %s)", ["set local", who])
             with connection.pipeline():
                 connection.execute("SELECT set_config('bemi.context', %s, true)", [context])
                 connection.execute("INSERT INTO todo (task, who) VALUES (%s, %s)", ["pipelined", who])
@@ -153,7 +190,7 @@ def contexts_of_requests():
             connection.execute("UPDATE todo SET who = NULL WHERE who IS NOT NULL")
 
 
-@scenario
+@scenario("copy")
 def copies():
     rows = [(n, f"row {n}\t\\ é") for n in range(10000, 11000)]
     with connect(autocommit=True) as connection:
@@ -187,12 +224,12 @@ def copies():
         note(connection.execute("DELETE FROM todo WHERE id >= 9000").rowcount)
 
 
-@scenario
+@scenario("stream")
 def server_cursors_and_streams():
     with connect() as connection:
         with connection.cursor(name="named") as cursor:
-            cursor.itersize = 100
-            cursor.execute("SELECT n FROM generate_series(1, 1000) AS n")
+            cursor.itersize = 5000
+            cursor.execute("SELECT n FROM generate_series(1, 100000) AS n")
             note(sum(row[0] for row in cursor))
         with connection.cursor(name="scrolling", scrollable=True) as cursor:
             cursor.execute("SELECT id FROM todo ORDER BY id")
@@ -205,12 +242,12 @@ def server_cursors_and_streams():
             connection.execute("UPDATE todo SET done = true WHERE CURRENT OF walking")
             note(cursor.fetchall())
         cursor = connection.cursor()
-        note(sum(row[0] for row in cursor.stream("SELECT n FROM generate_series(1, 1000) AS n")))
+        note(sum(row[0] for row in cursor.stream("SELECT n FROM generate_series(1, 100000) AS n")))
         sql_text = "INSERT INTO todo (task) SELECT 'streamed' FROM generate_series(1, 20) RETURNING id"
         note(len(list(cursor.stream(sql_text))))
 
 
-@scenario
+@scenario("types")
 def values_of_many_types():
     values = {
         "int": -(2**40),
@@ -224,6 +261,12 @@ def values_of_many_types():
         "null": None,
         "long": "x" * 2_000_000,
     }
+    with connect() as connection:
+        for binary in (False, True):
+            cursor = connection.cursor(binary=binary)
+            for kind, value in VALUES:
+                note(kind, cursor.execute(f"SELECT %s::{kind}", [value]).fetchone())
+            note(cursor.execute("SELECT %s::json, %s::jsonb", [Jsonb(JSON), Jsonb(JSON)]).fetchone())
     with connect(autocommit=True, row_factory=dict_row) as connection:
         connection.execute("CREATE TABLE kept (id serial PRIMARY KEY, kind text, t text)")
         for binary in (False, True):
@@ -235,7 +278,7 @@ def values_of_many_types():
                 note(stored.fetchone())
 
 
-@scenario
+@scenario("notify")
 def notifications_and_notices():
     with connect(autocommit=True) as connection:
         notices = []
@@ -249,7 +292,7 @@ def notifications_and_notices():
         note(notices)
 
 
-@scenario
+@scenario("cancel")
 def cancelling_a_write():
     with connect(autocommit=True) as connection:
         timer = threading.Timer(0.5, connection.cancel_safe)
@@ -259,7 +302,7 @@ def cancelling_a_write():
         connection.execute("INSERT INTO todo (task) VALUES (%s)", ["after"])
 
 
-@scenario
+@scenario()
 def many_tasks_at_once():
     async def work(number):
         async with await psycopg.AsyncConnection.connect(options=OPTIONS) as connection:
@@ -276,4 +319,4 @@ def many_tasks_at_once():
     asyncio.run(all_of_them())
 
 
-run_all()
+run_all(f"psycopg {psycopg.__version__} (libpq {psycopg.pq.version_pretty(psycopg.pq.version())})")

@@ -3,16 +3,18 @@
 import io
 import json
 import select
+import threading
 
 import psycopg2
 import psycopg2.extras
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 
-from transcript import OPTIONS, note, run_all, scenario
+from samples import JSON, VALUES
+from transcript import OPTIONS, ROOT, WRONG_ROOT, note, run_all, scenario
 
 
-def connect(autocommit=False):
-    connection = psycopg2.connect("", options=OPTIONS)
+def connect(autocommit=False, **more):
+    connection = psycopg2.connect("", options=OPTIONS, **more)
     if autocommit:
         connection.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
     return connection
@@ -23,12 +25,59 @@ def refused(cursor, *arguments):
     try:
         cursor.execute(*arguments)
     except psycopg2.Error as error:
-        note(type(error).__name__, error.pgcode, str(error), error.diag.statement_position)
+        note(type(error).__name__, error.pgcode, str(error), error.diag.message_detail, error.diag.statement_position)
     else:
         note("no error")
 
 
-@scenario
+@scenario("connect")
+def passwords_in_the_clear_and_over_tls():
+    def attempt(**how):
+        try:
+            connection = connect(**how)
+            note(connection.info.ssl_in_use, connection.info.used_password)
+            connection.close()
+        except psycopg2.OperationalError as error:
+            note(str(error))
+
+    attempt()
+    attempt(password="wrong")
+    for root in (ROOT, WRONG_ROOT):
+        attempt(sslmode="verify-full", sslrootcert=root)
+    attempt(sslmode="verify-full", sslrootcert=ROOT, password="wrong")
+
+
+@scenario("types")
+def values_of_many_types():
+    connection = connect()
+    cursor = connection.cursor()
+    psycopg2.extras.register_uuid()
+    for kind, value in VALUES:
+        cursor.execute(f"SELECT CAST(%s AS {kind})", [value])
+        (found,) = cursor.fetchone()
+        note(kind, bytes(found) if kind == "bytea" else found)
+    cursor.execute("SELECT %s::json, %s::jsonb", [psycopg2.extras.Json(JSON)] * 2)
+    note(cursor.fetchone())
+    connection.close()
+
+
+@scenario("prepared")
+def one_statement_a_thousand_times():
+    connection = connect(autocommit=True)
+    cursor = connection.cursor()
+
+    def total(name):
+        for number in range(1000):
+            cursor.execute(f"EXECUTE {name} (%s)", [f"row {number}"])
+            yield cursor.fetchone()[0]
+
+    cursor.execute("PREPARE put (text) AS INSERT INTO todo (task) VALUES ($1) RETURNING length(task)")
+    cursor.execute("PREPARE read (text) AS SELECT length($1)")
+    note(sum(total("put")), sum(total("read")))
+    connection.close()
+
+
+@scenario("errors")
 def statements_in_autocommit():
     connection = connect(autocommit=True)
     cursor = connection.cursor()
@@ -44,7 +93,7 @@ def statements_in_autocommit():
     connection.close()
 
 
-@scenario
+@scenario()
 def many_rows_at_once():
     with connect() as connection, connection.cursor() as cursor:
         rows = [(f"value {n}", n % 2 == 0) for n in range(250)]
@@ -56,7 +105,7 @@ def many_rows_at_once():
         note(cursor.fetchall())
 
 
-@scenario
+@scenario("transaction")
 def transactions():
     connection = connect()
     with connection, connection.cursor() as cursor:
@@ -83,7 +132,7 @@ def transactions():
     connection.close()
 
 
-@scenario
+@scenario("context")
 def contexts_of_requests():
     connection = connect()
     for who in range(1, 5):
@@ -91,6 +140,9 @@ def contexts_of_requests():
             cursor.execute("SELECT set_config('bemi.context', %s, true)", [json.dumps({"user_id": who})])
             cursor.execute("INSERT INTO todo (task, who) VALUES (%s, %s)", ["local", who])
             psycopg2.extras.execute_values(cursor, "INSERT INTO todo (task, who) VALUES %s", [("v", who)] * 3)
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SET LOCAL bemi.context = %s", [json.dumps({"user_id": who})])
+            cursor.execute("INSERT INTO todo (task, who) VALUES (%s, %s)", ["set local", who])
         with connection, connection.cursor() as cursor:
             cursor.execute("SET bemi.context = %s", [json.dumps({"user_id": who})])
             cursor.execute("UPDATE todo SET who = %s WHERE id = 1", [who])
@@ -102,8 +154,8 @@ def contexts_of_requests():
     connection.close()
 
 
-@scenario
-def copies_and_cursors():
+@scenario("copy")
+def copies():
     connection = connect()
     with connection, connection.cursor() as cursor:
         cursor.copy_expert("COPY todo (id, task) FROM STDIN", io.StringIO("".join(f"{n}\ttask\n" for n in range(5000, 9000))))
@@ -111,9 +163,6 @@ def copies_and_cursors():
         out = io.StringIO()
         cursor.copy_expert("COPY (SELECT id FROM todo WHERE id >= 5000 ORDER BY id) TO STDOUT", out)
         note(len(out.getvalue()))
-        with connection.cursor("named") as named:
-            named.execute("SELECT id FROM todo WHERE id >= 5000 ORDER BY id")
-            note(sum(row[0] for row in named))
     try:
         with connection, connection.cursor() as cursor:
             cursor.copy_expert("COPY todo (id) FROM STDIN", io.StringIO("1\n"))
@@ -122,7 +171,27 @@ def copies_and_cursors():
     connection.close()
 
 
-@scenario
+@scenario("stream")
+def a_named_cursor():
+    with connect() as connection, connection.cursor("named") as named:
+        named.execute("SELECT n, 'row ' || n FROM generate_series(1, 100000) AS n")
+        numbers, lengths = zip(*((number, len(text)) for number, text in named))
+        note(len(numbers), sum(numbers), sum(lengths))
+
+
+@scenario("cancel")
+def cancelling_a_write():
+    connection = connect(autocommit=True)
+    cursor = connection.cursor()
+    timer = threading.Timer(0.5, connection.cancel)
+    timer.start()
+    refused(cursor, "INSERT INTO todo (task) SELECT pg_sleep(60)::text")
+    timer.join()
+    cursor.execute("INSERT INTO todo (task) VALUES ('after')")
+    connection.close()
+
+
+@scenario("notify")
 def notifications_notices_and_large_objects():
     connection = connect(autocommit=True)
     cursor = connection.cursor()
@@ -146,4 +215,7 @@ def notifications_notices_and_large_objects():
     connection.close()
 
 
-run_all()
+run_all(
+    f"psycopg2 {psycopg2.__version__.split()[0]} (libpq {psycopg2.__libpq_version__ // 10000}.{psycopg2.__libpq_version__ % 10000})",
+    pipeline="the driver has no pipeline",
+)

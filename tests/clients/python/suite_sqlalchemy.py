@@ -3,17 +3,20 @@
 import asyncio
 import json
 
+import sqlalchemy
 from sqlalchemy import Boolean, Column, Integer, MetaData, String, Table, create_engine, event, func, insert, inspect, select, text, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 from sqlalchemy.schema import ForeignKey
 
-from transcript import CONTEXT, OPTIONS, note, run_all, scenario
+from samples import JSON, VALUES
+from transcript import CONTEXT, OPTIONS, ROOT, WRONG_ROOT, note, run_all, scenario
 
 
-def engine(**more):
-    return create_engine("postgresql+psycopg://", connect_args={"options": OPTIONS}, **more)
+def engine(how=None, **more):
+    return create_engine("postgresql+psycopg://", connect_args={"options": OPTIONS, **(how or {})}, **more)
 
 
 class Base(DeclarativeBase):
@@ -35,7 +38,68 @@ class Item(Base):
     list: Mapped[List] = relationship(back_populates="items")
 
 
-@scenario
+@scenario("connect")
+def passwords_in_the_clear_and_over_tls():
+    wrong = {"password": "wrong"}
+    trusted, mistrusted = ({"sslmode": "verify-full", "sslrootcert": root} for root in (ROOT, WRONG_ROOT))
+    for how in ({}, wrong, trusted, {**trusted, **wrong}, mistrusted):
+        made = engine(how)
+        try:
+            with made.connect() as connection:
+                note(connection.scalar(text("SELECT current_user")))
+        except DBAPIError as error:
+            note(str(error))
+        made.dispose()
+
+
+@scenario("types")
+def values_of_many_types():
+    made = engine()
+    with made.connect() as connection:
+        for kind, value in VALUES:
+            note(kind, connection.scalar(text(f"SELECT CAST(:value AS {kind})"), {"value": value}))
+        note(connection.scalar(select(sqlalchemy.literal(JSON, JSONB))))
+    made.dispose()
+
+
+@scenario("prepared")
+def one_statement_a_thousand_times():
+    made = engine({"prepare_threshold": 1})
+    with made.begin() as connection:
+        for sql in ("INSERT INTO todo (task) VALUES (:task) RETURNING length(task)", "SELECT length(:task)"):
+            note(sum(connection.scalar(text(sql), {"task": f"row {number}"}) for number in range(1000)))
+    made.dispose()
+
+
+@scenario("errors")
+def errors_of_the_server():
+    made = engine(isolation_level="AUTOCOMMIT")
+    with made.connect() as connection:
+        for sql, values in (
+            ("INSERT INTO todo (id) VALUES (1)", {}),
+            ("INSERT INTO todo (id) VALUES (:id)", {"id": 1}),
+            ("INSERT INTO todo VALUES (9, mistake)", {}),
+            ("INSERT INTO todo VALUES (:id, mistake)", {"id": 9}),
+            ("UPDATE todo SET id = id / :by", {"by": 0}),
+        ):
+            try:
+                connection.execute(text(sql), values)
+            except DBAPIError as error:
+                diag = error.orig.diag
+                note(type(error).__name__, diag.sqlstate, str(error), diag.message_detail, diag.statement_position)
+    made.dispose()
+
+
+@scenario("stream")
+def rows_as_they_arrive():
+    made = engine()
+    with made.connect() as connection:
+        rows = connection.execution_options(yield_per=5000).execute(text("SELECT n, 'row ' || n FROM generate_series(1, 100000) AS n"))
+        note(sum(number + len(task) for number, task in rows))
+    made.dispose()
+
+
+@scenario()
 def tables_are_made_and_reflected():
     made = engine()
     Base.metadata.create_all(made)
@@ -45,7 +109,7 @@ def tables_are_made_and_reflected():
     made.dispose()
 
 
-@scenario
+@scenario("transaction")
 def objects_are_stored():
     made = engine()
     with Session(made) as session:
@@ -70,7 +134,7 @@ def objects_are_stored():
     made.dispose()
 
 
-@scenario
+@scenario()
 def many_rows_and_streams():
     todo = Table("todo", MetaData(), Column("id", Integer, primary_key=True), Column("task", String), Column("done", Boolean))
     made = engine()
@@ -89,7 +153,7 @@ def many_rows_and_streams():
     made.dispose()
 
 
-@scenario
+@scenario("context")
 def contexts_of_requests():
     made = engine(pool_size=1)
     who = {"user_id": None}
@@ -103,10 +167,23 @@ def contexts_of_requests():
         with made.begin() as connection:
             connection.execute(text("UPDATE todo SET who = :who WHERE id = 1"), {"who": who["user_id"]})
             connection.execute(text("INSERT INTO todo (task, who) VALUES (:task, :who)"), {"task": "x", "who": who["user_id"]})
+    insert_todo = "INSERT INTO todo (task, who) VALUES (:task, :who)"
+    for user in (4, 5):
+        who["user_id"] = None
+        context = json.dumps({"user_id": user}).replace(":", "\\:")
+        with made.begin() as connection:
+            connection.execute(text(f"SET LOCAL bemi.context = '{context}'"))
+            connection.execute(text(insert_todo), {"task": "set local", "who": user})
+        with made.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text(f"{insert_todo} /*Bemi {context} Bemi*/"), {"task": "comment", "who": user})
+            connection.execute(text(f"SET bemi.context = '{context}'"))
+            connection.execute(text(insert_todo), {"task": "set", "who": user})
+            connection.execute(text("RESET bemi.context"))
+            connection.execute(text(insert_todo), {"task": "reset", "who": None})
     made.dispose()
 
 
-@scenario
+@scenario()
 def the_same_over_asyncpg():
     settings = {"bemi.context": CONTEXT} if CONTEXT else {}
 
@@ -128,4 +205,8 @@ def the_same_over_asyncpg():
     asyncio.run(work())
 
 
-run_all()
+BY_DRIVER = "SQLAlchemy leaves it to its driver"
+run_all(
+    f"SQLAlchemy {sqlalchemy.__version__} (psycopg, asyncpg)",
+    pipeline=BY_DRIVER, copy=BY_DRIVER, notify=BY_DRIVER, cancel=BY_DRIVER,
+)

@@ -10,13 +10,21 @@ CONTEXT = os.environ.get("BEMI_CONTEXT", "")
 # Options that a libpq driver starts its sessions with.
 OPTIONS = f"-c bemi.context={CONTEXT}" if CONTEXT else ""
 
+# Who signed the certificate that is shown, and who did not.
+ROOT, WRONG_ROOT = os.environ.get("BEMI_ROOT_CERT"), os.environ.get("BEMI_WRONG_ROOT_CERT")
+
 scenarios = []
 
 
-def scenario(function):
-    """Registers a scenario: a function, or a coroutine function, whose name is a sentence."""
-    scenarios.append(function)
-    return function
+def scenario(feature=None):
+    """Registers a scenario of a feature: a function, or a coroutine function, whose name is a sentence."""
+
+    def register(function):
+        sentence = function.__name__.replace("_", " ")
+        scenarios.append((f"{feature}: {sentence}" if feature else sentence, function))
+        return function
+
+    return register
 
 
 def note(*values):
@@ -24,38 +32,43 @@ def note(*values):
     print(re.sub(r" at 0x[0-9a-f]+", "", " ".join(map(repr, values))))
 
 
-def heading(function):
-    print("#", function.__name__.replace("_", " "))
+def introduce(driver, lacks):
+    """Prints the driver with its version, and the features that it does not have."""
+    print("!", driver)
+    for feature, why in lacks.items():
+        print(f"- {feature}: {why}")
 
 
-def failed(function):
+def failed(heading):
     print("FAILED")
     sys.stdout.flush()
-    print(function.__name__, file=sys.stderr)
+    print(heading, file=sys.stderr)
     traceback.print_exc()
 
 
-def run_all():
+def run_all(driver, **lacks):
     """Runs all scenarios; the exit code says whether all of them came to their end."""
+    introduce(driver, lacks)
     failures = 0
-    for function in scenarios:
-        heading(function)
+    for heading, function in scenarios:
+        print("#", heading)
         try:
             function()
         except Exception:
             failures += 1
-            failed(function)
+            failed(heading)
     sys.exit(1 if failures else 0)
 
 
-async def run_all_async():
+async def run_all_async(driver, **lacks):
     """As run_all, for coroutine functions."""
+    introduce(driver, lacks)
     failures = 0
-    for function in scenarios:
-        heading(function)
+    for heading, function in scenarios:
+        print("#", heading)
         try:
             await function()
         except Exception:
             failures += 1
-            failed(function)
+            failed(heading)
     sys.exit(1 if failures else 0)
