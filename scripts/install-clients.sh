@@ -2,7 +2,7 @@
 # Installs the drivers that `make test-clients` runs into target/clients: those of tests/clients/python/requirements.txt
 # in an environment of their own, those of tests/clients/node/package-lock.json, those of Rust from their own lock file
 # (tests/clients/rust), and the programs that use them. psql, libpq, psqlodbc and the drivers of Perl, PHP and Ruby are
-# the distribution's packages. Prisma, Drizzle and TypeORM (tests/clients/node/orm) are installed where Node is new enough
+# the distribution's packages. Prisma, Drizzle and TypeORM are installed, in target/clients/orm, where Node is new enough
 # for them; the suites of Go and Java are built where there is a Go of 1.21 or newer (it fetches the one that go.mod asks
 # for) and a Java 17 or newer with Maven. What is left out is said loudly.
 set -euo pipefail

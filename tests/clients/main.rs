@@ -23,6 +23,7 @@ mod support;
 mod bemi_process;
 mod comparison;
 mod feature;
+mod language;
 mod stage;
 mod suite;
 mod table;

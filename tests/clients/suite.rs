@@ -1,11 +1,12 @@
 //! The suites, and how to run one.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
+use tokio::process::Command;
 
+use crate::language::Language;
 use crate::stage::{PASSWORD, Stage, USER};
 
 /// A suite that takes longer hangs: they take seconds.
@@ -18,40 +19,21 @@ pub struct Suite {
     source: &'static str,
 }
 
-#[derive(Clone, Copy)]
-enum Language {
-    Python,
-    Node,
-    /// Node, in a version that object-relational mappers ask for.
-    NodeOrm,
-    /// Compiled by `scripts/install-clients.sh`.
-    C,
-    Rust,
-    Go,
-    /// One program, whose argument is the source.
-    Java,
-    /// With what the distribution packages.
-    Shell,
-    Perl,
-    Php,
-    Ruby,
-}
-
 /// All suites.
 pub const SUITES: &[Suite] = &[
-    suite("psql", Language::Shell, "shell/suite_psql.sh"),
+    suite("psql", Language::Shell, "suite_psql.sh"),
     suite("libpq", Language::C, "suite_libpq"),
-    suite("psqlodbc", Language::Python, "python/suite_psqlodbc.py"),
-    suite("psycopg", Language::Python, "python/suite_psycopg.py"),
-    suite("psycopg2", Language::Python, "python/suite_psycopg2.py"),
-    suite("asyncpg", Language::Python, "python/suite_asyncpg.py"),
-    suite("sqlalchemy", Language::Python, "python/suite_sqlalchemy.py"),
-    suite("django", Language::Python, "python/suite_django.py"),
-    suite("node-postgres", Language::Node, "node/suite_pg.js"),
-    suite("postgres.js", Language::Node, "node/suite_postgres.js"),
-    suite("prisma", Language::NodeOrm, "node/suite_prisma.js"),
-    suite("drizzle", Language::NodeOrm, "node/suite_drizzle.js"),
-    suite("typeorm", Language::NodeOrm, "node/suite_typeorm.js"),
+    suite("psqlodbc", Language::Python, "suite_psqlodbc.py"),
+    suite("psycopg", Language::Python, "suite_psycopg.py"),
+    suite("psycopg2", Language::Python, "suite_psycopg2.py"),
+    suite("asyncpg", Language::Python, "suite_asyncpg.py"),
+    suite("sqlalchemy", Language::Python, "suite_sqlalchemy.py"),
+    suite("django", Language::Python, "suite_django.py"),
+    suite("node-postgres", Language::Node, "suite_pg.js"),
+    suite("postgres.js", Language::Node, "suite_postgres.js"),
+    suite("prisma", Language::NodeOrm, "suite_prisma.js"),
+    suite("drizzle", Language::NodeOrm, "suite_drizzle.js"),
+    suite("typeorm", Language::NodeOrm, "suite_typeorm.js"),
     suite(
         "tokio-postgres",
         Language::Rust,
@@ -59,10 +41,10 @@ pub const SUITES: &[Suite] = &[
     ),
     suite("sqlx", Language::Rust, "rust/debug/suite_sqlx"),
     suite("diesel", Language::Rust, "rust/debug/suite_diesel"),
-    suite("dbd-pg", Language::Perl, "perl/suite_dbd_pg.pl"),
-    suite("pdo", Language::Php, "php/suite_pdo.php"),
-    suite("ruby-pg", Language::Ruby, "ruby/suite_pg.rb"),
-    suite("activerecord", Language::Ruby, "ruby/suite_activerecord.rb"),
+    suite("dbd-pg", Language::Perl, "suite_dbd_pg.pl"),
+    suite("pdo", Language::Php, "suite_pdo.php"),
+    suite("ruby-pg", Language::Ruby, "suite_pg.rb"),
+    suite("activerecord", Language::Ruby, "suite_activerecord.rb"),
     suite("pgx", Language::Go, "suite_pgx"),
     suite("pq", Language::Go, "suite_pq"),
     suite("pgjdbc", Language::Java, "prepared"),
@@ -80,63 +62,13 @@ const fn suite(name: &'static str, language: Language, source: &'static str) -> 
 impl Suite {
     /// What has to be installed to run it and is not.
     pub fn missing(&self) -> Option<String> {
-        let needed = match self.language {
-            Language::Python => installed().join("venv/bin/python"),
-            Language::Node => installed().join("node_modules"),
-            Language::NodeOrm => installed().join("orm/generated"),
-            Language::C | Language::Rust | Language::Go => installed().join(self.source),
-            Language::Java => installed().join("java/dependency"),
-            Language::Shell | Language::Perl | Language::Php | Language::Ruby => {
-                installed().join("packages.installed")
-            }
-        };
+        let needed = self.language.needs(self.source);
         (!needed.exists()).then(|| needed.display().to_string())
     }
 
-    /// Whether it may be left out where it is not installed: the other languages come with every distribution, in
-    /// versions that are new enough.
+    /// Whether it may be left out where it is not installed.
     pub fn is_optional(&self) -> bool {
-        matches!(self.language, Language::NodeOrm | Language::Go | Language::Java)
-    }
-
-    fn command(&self) -> Command {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/clients")
-            .join(self.source);
-        let with = |runner: &str| {
-            let mut command = Command::new(runner);
-            command.arg(&source);
-            command
-        };
-        match self.language {
-            Language::C | Language::Rust | Language::Go => Command::new(installed().join(self.source)),
-            Language::Python => {
-                let mut command = Command::new(installed().join("venv/bin/python"));
-                command.arg(source).env("PYTHONDONTWRITEBYTECODE", "1");
-                command
-            }
-            Language::Node => {
-                let mut command = with("node");
-                command.env("NODE_PATH", installed().join("node_modules"));
-                command
-            }
-            Language::NodeOrm => {
-                let mut command = with("node");
-                command.env("NODE_PATH", installed().join("orm/node_modules"));
-                command
-            }
-            Language::Java => {
-                let (mut command, java) = (Command::new("java"), installed().join("java"));
-                let path = format!("{0}/classes:{0}/dependency/*", java.display());
-                // Its default is ASCII where no locale is set.
-                command.args(["-Dstdout.encoding=UTF-8", "-cp", &path, "Suite", self.source]);
-                command
-            }
-            Language::Shell => with("bash"),
-            Language::Perl => with("perl"),
-            Language::Php => with("php"),
-            Language::Ruby => with("ruby"),
-        }
+        self.language.is_optional()
     }
 
     /// Runs it to its end. Returns what it printed, and what went wrong.
@@ -147,7 +79,7 @@ impl Suite {
         database: &str,
         context: &str,
     ) -> (String, Option<String>) {
-        let mut command = tokio::process::Command::from(self.command());
+        let mut command = Command::from(self.language.command(self.source));
         let spawned = command
             .env("PGHOST", "127.0.0.1")
             .env("PGPORT", port.to_string())
@@ -195,9 +127,4 @@ impl Suite {
         };
         (text(&printed), error)
     }
-}
-
-/// Where `scripts/install-clients.sh` installs.
-fn installed() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients")
 }

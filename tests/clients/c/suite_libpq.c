@@ -212,11 +212,17 @@ static void notifications(void)
     PQfinish(session);
 }
 
-static void *cancel_soon(void *cancel)
+/* What is cancelled before it sleeps goes on. */
+static void *cancel_once_asleep(void *cancel)
 {
+    const char *asleep =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
     char problem[256];
+    PGconn *other = connect_now();
 
-    usleep(500 * 1000);
+    while (number(PQexec(other, asleep)) == 0)
+        usleep(20 * 1000);
+    PQfinish(other);
     if (!PQcancel(cancel, problem, sizeof problem))
         give_up("cancel", problem);
     return NULL;
@@ -231,7 +237,7 @@ static void cancelling(void)
     for (int extended = 0; extended < 2; extended++) {
         pthread_t thread;
 
-        pthread_create(&thread, NULL, cancel_soon, cancel);
+        pthread_create(&thread, NULL, cancel_once_asleep, cancel);
         if (extended)
             with_parameters(session, "INSERT INTO todo (task) SELECT pg_sleep($1)::text", 1, values);
         else

@@ -130,7 +130,10 @@ scenario 'notify: notifications and notices' => sub {
 scenario 'cancel: an asynchronous statement' => sub {
     my $dbh = session();
     $dbh->do('INSERT INTO todo (task) SELECT pg_sleep(60)::text', { pg_async => PG_ASYNC });
-    select undef, undef, undef, 0.5;
+    my $other = session();
+    my $asleep = q{SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'};
+    select undef, undef, undef, 0.02 until $other->selectrow_array($asleep);
+    $other->disconnect;
     note($dbh->pg_ready);
     note($dbh->pg_cancel, $dbh->state);
     note($dbh->do('INSERT INTO todo (task) VALUES (?)', undef, 'after'));

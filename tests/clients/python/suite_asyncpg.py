@@ -10,7 +10,7 @@ import uuid
 import asyncpg
 
 from samples import JSON, VALUES
-from transcript import CONTEXT, ROOT, WRONG_ROOT, note, run_all_async, scenario
+from transcript import ASLEEP, CONTEXT, ROOT, WRONG_ROOT, note, run_all_async, scenario
 
 
 async def connect(**more):
@@ -236,7 +236,10 @@ async def timeouts_and_cancelling():
     except asyncio.TimeoutError:
         note("timed out")
     task = asyncio.ensure_future(connection.execute("UPDATE todo SET task = pg_sleep($1)::text", 60))
-    await asyncio.sleep(0.3)
+    other = await connect()
+    while not await other.fetchval(ASLEEP):
+        await asyncio.sleep(0.02)
+    await other.close()
     task.cancel()
     try:
         await task

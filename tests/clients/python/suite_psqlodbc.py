@@ -3,14 +3,12 @@
 import datetime
 import json
 import os
-import threading
-import time
 import uuid
 
 import pyodbc
 
 from samples import JSON, VALUES
-from transcript import OPTIONS, ROOT, WRONG_ROOT, note, run_all, scenario
+from transcript import OPTIONS, ROOT, WRONG_ROOT, note, once_asleep, run_all, scenario
 
 pyodbc.pooling = False
 
@@ -96,17 +94,13 @@ def commits_and_savepoints():
 @scenario("cancel")
 def another_thread_cancels():
     connection = connect()
+    other = connect()
     cursor = connection.cursor()
-
-    def cancel():
-        time.sleep(0.5)
-        cursor.cancel()
-
-    thread = threading.Thread(target=cancel)
-    thread.start()
+    thread = once_asleep(lambda asleep: other.execute(asleep).fetchone()[0], cursor.cancel)
     refused(lambda: cursor.execute("INSERT INTO todo (task) SELECT pg_sleep(60)::text"))
     thread.join()
     note(connection.execute("INSERT INTO todo (task) VALUES ('after')").rowcount)
+    other.close()
     connection.close()
 
 

@@ -4,7 +4,6 @@ import asyncio
 import datetime
 import decimal
 import json
-import threading
 import uuid
 
 import psycopg
@@ -13,7 +12,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from samples import JSON, VALUES
-from transcript import OPTIONS, ROOT, WRONG_ROOT, note, run_all, scenario
+from transcript import OPTIONS, ROOT, WRONG_ROOT, note, once_asleep, run_all, scenario
 
 
 def connect(**more):
@@ -294,11 +293,10 @@ def notifications_and_notices():
 
 @scenario("cancel")
 def cancelling_a_write():
-    with connect(autocommit=True) as connection:
-        timer = threading.Timer(0.5, connection.cancel_safe)
-        timer.start()
+    with connect(autocommit=True) as connection, connect(autocommit=True) as other:
+        thread = once_asleep(lambda asleep: other.execute(asleep).fetchone()[0], connection.cancel_safe)
         refused(lambda: connection.execute("INSERT INTO todo (task) SELECT pg_sleep(60)::text"))
-        timer.join()
+        thread.join()
         connection.execute("INSERT INTO todo (task) VALUES (%s)", ["after"])
 
 

@@ -3,14 +3,13 @@
 import io
 import json
 import select
-import threading
 
 import psycopg2
 import psycopg2.extras
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 
 from samples import JSON, VALUES
-from transcript import OPTIONS, ROOT, WRONG_ROOT, note, run_all, scenario
+from transcript import OPTIONS, ROOT, WRONG_ROOT, note, once_asleep, run_all, scenario
 
 
 def connect(autocommit=False, **more):
@@ -183,10 +182,17 @@ def a_named_cursor():
 def cancelling_a_write():
     connection = connect(autocommit=True)
     cursor = connection.cursor()
-    timer = threading.Timer(0.5, connection.cancel)
-    timer.start()
+    other = connect(autocommit=True)
+
+    def ask(asleep):
+        with other.cursor() as watching:
+            watching.execute(asleep)
+            return watching.fetchone()[0]
+
+    thread = once_asleep(ask, connection.cancel)
     refused(cursor, "INSERT INTO todo (task) SELECT pg_sleep(60)::text")
-    timer.join()
+    thread.join()
+    other.close()
     cursor.execute("INSERT INTO todo (task) VALUES ('after')")
     connection.close()
 

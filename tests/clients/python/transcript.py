@@ -3,6 +3,8 @@
 import os
 import re
 import sys
+import threading
+import time
 import traceback
 
 CONTEXT = os.environ.get("BEMI_CONTEXT", "")
@@ -12,6 +14,9 @@ OPTIONS = f"-c bemi.context={CONTEXT}" if CONTEXT else ""
 
 # Who signed the certificate that is shown, and who did not.
 ROOT, WRONG_ROOT = os.environ.get("BEMI_ROOT_CERT"), os.environ.get("BEMI_WRONG_ROOT_CERT")
+
+# How many sleep in this database. What is cancelled before it sleeps goes on.
+ASLEEP = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
 
 scenarios = []
 
@@ -30,6 +35,19 @@ def scenario(feature=None):
 def note(*values):
     """Prints what was seen, without addresses of objects."""
     print(re.sub(r" at 0x[0-9a-f]+", "", " ".join(map(repr, values))))
+
+
+def once_asleep(ask, act):
+    """A started thread that acts when ask(ASLEEP) has found somebody asleep."""
+
+    def wait():
+        while not ask(ASLEEP):
+            time.sleep(0.02)
+        act()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
 
 
 def introduce(driver, lacks):

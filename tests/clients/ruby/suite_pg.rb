@@ -134,7 +134,11 @@ end
 
 scenario 'cancel: another thread' do
   session do |connection|
-    thread = Thread.new { sleep(0.5).then { connection.cancel } }
+    asleep = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+    thread = Thread.new do
+      session { |other| sleep(0.02) while other.exec(asleep).ntuples.zero? }
+      connection.cancel
+    end
     refused { connection.exec_params('INSERT INTO todo (task) SELECT pg_sleep($1)::text', [60]) }
     note thread.value, connection.exec("INSERT INTO todo (task) VALUES ('after')").cmd_tuples
   end

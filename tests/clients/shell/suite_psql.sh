@@ -92,7 +92,14 @@ SQL
 
 heading "cancel: an interrupt"
 # psql tells of its request when it can, which is before or after the error.
-timeout --signal=INT 0.7 psql -X -c "INSERT INTO todo (task) SELECT pg_sleep(60)::text" 2>&1 | grep -v "Cancel request sent"
+seen=$(mktemp)
+psql -X -c "INSERT INTO todo (task) SELECT pg_sleep(60)::text" >"$seen" 2>&1 &
+asleep="SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+until [ "$(psql -X -At -c "$asleep")" = 1 ]; do sleep 0.02; done
+kill -INT $!
+wait $!
+grep -v "Cancel request sent" "$seen"
+rm "$seen"
 psql -X -c "INSERT INTO todo (task) VALUES ('after')" 2>&1
 
 heading "errors: with all their fields"

@@ -17,6 +17,9 @@ use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls, Row, SimpleQuer
 use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::Uuid;
 
+const ASLEEP: &str =
+    "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+
 type Done = Result<(), Error>;
 
 fn config() -> Config {
@@ -254,7 +257,7 @@ async fn copies() -> Done {
         let lines = (30_001..35_001).map(|id| Ok(bytes::Bytes::from(format!("{id}\tcopied\n"))));
         sink.send_all(&mut futures_util::stream::iter(lines))
             .await
-            .unwrap_or_else(|_| ());
+            .unwrap_or(());
         note(sink.finish().await);
     }
     // Dropped before its end, it is taken back.
@@ -298,7 +301,11 @@ async fn cancelling() -> Done {
     let (client, _messages) = connect().await?;
     let token = client.cancel_token();
     let soon = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        // What is cancelled before it sleeps goes on.
+        let (other, _messages) = connect().await?;
+        while other.query(ASLEEP, &[]).await?.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         token.cancel_query(NoTls).await
     };
     let (written, cancelled) = tokio::join!(
