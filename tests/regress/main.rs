@@ -69,6 +69,8 @@ async fn main() -> ExitCode {
                 format!("{:<18} did not run", suite.name)
             }
         };
+        // Also at once: it takes minutes.
+        println!("{line}");
         table.push('\n');
         table.push_str(&line);
     }
