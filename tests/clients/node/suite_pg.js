@@ -130,8 +130,11 @@ const scenarios = {
       await withClient(async (other) => {
         while ((await other.query(ASLEEP)).rowCount === 0);
       });
-      new Client().cancel(client, sleeping);
-      await answered;
+      // Until the server closes, its signal may still be on the way, to whatever runs then.
+      const canceller = new Client();
+      const closed = once(canceller.connection, 'end');
+      canceller.cancel(client, sleeping);
+      await Promise.all([answered, closed]);
     }
     note(outline(await client.query('INSERT INTO todo (task) VALUES ($1)', ['after'])));
   }),

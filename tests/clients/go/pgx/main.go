@@ -313,7 +313,9 @@ func notifications() {
 func cancelling() {
 	connection := connect()
 	for _, sql := range []string{"SELECT pg_sleep($1)::text", "INSERT INTO todo (task) SELECT pg_sleep($1)::text"} {
+		cancelled := make(chan struct{})
 		go func() {
+			defer close(cancelled)
 			other := connect()
 			for found := 0; found == 0; {
 				asleep, err := rows(other.Query(background, transcript.Asleep))
@@ -325,6 +327,8 @@ func cancelling() {
 		}()
 		_, err := connection.Exec(background, sql, 60)
 		noteError(err)
+		// Until the server closes, its signal may still be on the way, to whatever runs then.
+		<-cancelled
 	}
 	_, err := connection.Exec(background, "INSERT INTO todo (task) VALUES ($1)", "after")
 	noteError(err)
