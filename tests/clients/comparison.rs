@@ -58,7 +58,7 @@ pub async fn compare(suite: &Suite, stage: &Stage, score: &mut Score) -> Row {
     let direct = run(suite, stage, stage.cluster.port(), None).await;
     if let Some(error) = direct.error {
         score.count(suite, "runs directly", Err(error));
-        return Row::not_run(suite.name);
+        return Row::broken(suite.name);
     }
     score.count(suite, "runs directly", Ok(()));
     score.count(suite, "shows every feature", direct.transcript.is_complete());

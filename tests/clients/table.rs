@@ -10,7 +10,7 @@ use crate::transcript::Transcript;
 /// A driver.
 pub struct Row {
     driver: String,
-    /// As many as there are features; none where the suite did not run.
+    /// As many as there are features.
     cells: Vec<Cell>,
 }
 
@@ -21,6 +21,9 @@ enum Cell {
     Lacks(String),
     /// The suite does not show it.
     Missing,
+    NotRun,
+    /// The suite does not even run directly.
+    Broken,
 }
 
 impl Row {
@@ -39,9 +42,17 @@ impl Row {
     }
 
     pub fn not_run(suite: &str) -> Self {
+        Self::all(suite, || Cell::NotRun)
+    }
+
+    pub fn broken(suite: &str) -> Self {
+        Self::all(suite, || Cell::Broken)
+    }
+
+    fn all(suite: &str, cell: fn() -> Cell) -> Self {
         Self {
             driver: suite.to_owned(),
-            cells: Vec::new(),
+            cells: FEATURES.iter().map(|_| cell()).collect(),
         }
     }
 }
@@ -58,11 +69,7 @@ fn page(rows: &[Row], server: &str) -> String {
     let mut table = line("driver", &names);
     table += &line("---", &vec!["---"; names.len()]);
     for row in rows {
-        let cells: Vec<String> = if row.cells.is_empty() {
-            vec!["not run".to_owned(); names.len()]
-        } else {
-            row.cells.iter().map(|cell| shown(cell, &mut footnotes)).collect()
-        };
+        let cells: Vec<String> = row.cells.iter().map(|cell| shown(cell, &mut footnotes)).collect();
         let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
         table += &line(&row.driver, &cells);
     }
@@ -89,6 +96,8 @@ fn shown(cell: &Cell, footnotes: &mut Vec<String>) -> String {
         Cell::Same => "same".to_owned(),
         Cell::Differs => "DIFFERS".to_owned(),
         Cell::Missing => "not shown".to_owned(),
+        Cell::NotRun => "not run".to_owned(),
+        Cell::Broken => "broken".to_owned(),
         Cell::Lacks(why) => {
             let known = footnotes.iter().position(|footnote| footnote == why);
             let number = known.unwrap_or_else(|| {

@@ -129,15 +129,23 @@ $scenarios['errors: in both protocols'] = function (): void {
     refused(fn () => rows($pdo, 'INSERT INTO todo VALUES (?, mistake)', [9]));
 };
 
-$scenarios['stream: a scrollable cursor'] = function (): void {
+$scenarios['stream: cursors'] = function (): void {
     $pdo = session();
+    $numbers = "SELECT n, 'row ' || n FROM generate_series(1, 100000) AS n";
     $pdo->beginTransaction();
-    $statement = $pdo->prepare("SELECT n, 'row ' || n FROM generate_series(1, 100000) AS n", [PDO::ATTR_CURSOR => PDO::CURSOR_SCROLL]);
-    $statement->execute();
+    $pdo->exec("DECLARE many CURSOR FOR $numbers");
     $sum = 0;
-    // Each is a FETCH of its own.
-    while ([$number, $text] = $statement->fetch(PDO::FETCH_NUM, PDO::FETCH_ORI_NEXT)) {
-        $sum += $number + strlen($text);
+    while ($block = $pdo->query('FETCH 5000 FROM many')->fetchAll(PDO::FETCH_NUM)) {
+        foreach ($block as [$number, $text]) {
+            $sum += $number + strlen($text);
+        }
+    }
+    note($sum);
+    // Each fetch is a FETCH of its own.
+    $statement = $pdo->prepare($numbers, [PDO::ATTR_CURSOR => PDO::CURSOR_SCROLL]);
+    $statement->execute();
+    for ($sum = $rows = 0; $rows < 1000; $rows++) {
+        $sum += $statement->fetchColumn();
     }
     note($sum, $statement->fetch(PDO::FETCH_NUM, PDO::FETCH_ORI_ABS, 7));
     $pdo->commit();

@@ -12,7 +12,7 @@ pub fn context() -> Option<String> {
 /// Libpq's options for a session's start.
 pub fn options() -> String {
     context()
-        .map(|context| format!("-c bemi.context={}", context.replace(' ', "\\ ")))
+        .map(|context| format!("-c bemi.context={context}"))
         .unwrap_or_default()
 }
 
