@@ -1,6 +1,6 @@
 //! What the server sends: matched with what was asked, forwarded or taken out.
 
-use super::Session;
+use super::{Session, SpareSyncs};
 use std::sync::atomic::Ordering;
 
 use super::edit::Edit;
@@ -163,11 +163,15 @@ impl Session {
             tag: tag::READY_FOR_QUERY,
         };
         let status = backend::ready_for_query(body).map_err(|_| out_of_step)?;
-        let owner = match self.replies.pop() {
-            Some(reply) if reply.is_boundary() => reply.owner,
-            // Nothing was asked: the server is free to say it again.
-            None => Owner::Client,
-            Some(_) => return Err(out_of_step),
+        let owner = if self.answers_spare_sync() {
+            Owner::Client
+        } else {
+            match self.replies.pop() {
+                Some(reply) if reply.is_boundary() => reply.owner,
+                // Nothing was asked: the server is free to say it again.
+                None => Owner::Client,
+                Some(_) => return Err(out_of_step),
+            }
         };
         let failed = std::mem::take(&mut self.group_failed);
         let assumed = self.confirmed.value() != &Value::OnServer;
@@ -178,6 +182,7 @@ impl Session {
         }
         if self.replies.is_empty() {
             self.ahead = None;
+            self.is_unsynced = self.is_skipping;
             self.dialect_may_change &= status != TransactionStatus::Idle;
         } else if failed || !assumed || self.ahead_waits_for_server() {
             self.look_ahead_again();
@@ -187,6 +192,19 @@ impl Session {
         } else {
             Fate::Drop
         })
+    }
+
+    /// Whether a ReadyForQuery answers a Sync that was sent among COPY data. Where another Sync is next, it answers that
+    /// one as well as this; should a second come, that is the spare one's.
+    fn answers_spare_sync(&mut self) -> bool {
+        if std::mem::take(&mut self.spare_syncs.behind_query) || self.spare_syncs.count == 0 {
+            return false;
+        }
+        let next_is_sync = self.replies.front().is_some_and(|front| front.kind == Kind::Sync);
+        if !next_is_sync {
+            self.spare_syncs.count -= 1;
+        }
+        !next_is_sync
     }
 
     fn ahead_waits_for_server(&self) -> bool {
@@ -259,6 +277,7 @@ impl Session {
 
     /// What the front entry asked has failed, and with it what the server skips because of that.
     fn fail_front(&mut self) {
+        self.spare_syncs = SpareSyncs::default();
         let Some(front) = self.replies.front() else { return };
         match &front.kind {
             Kind::Startup => return,
@@ -268,10 +287,15 @@ impl Session {
                     1 if was_last => self.statements.settle_doubtful(),
                     skipped => self.statements.discard(skipped),
                 }
+                self.spare_syncs = SpareSyncs {
+                    count: self.replies.take_syncs_in_copy(),
+                    behind_query: true,
+                };
             }
             Kind::FunctionCall | Kind::Sync => {}
             _ => {
                 let discarded = self.replies.discard_to_sync();
+                self.spare_syncs.count = self.replies.take_syncs_in_copy();
                 self.is_skipping = !discarded.found_sync;
                 self.statements.discard(discarded.count(&Outcome::Statement));
                 self.portals.discard(discarded.count(&Outcome::Portal));

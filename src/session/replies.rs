@@ -99,6 +99,9 @@ pub enum Kind {
     Query(Option<Box<QueryReplies>>),
     /// Up to ReadyForQuery.
     FunctionCall,
+    /// Nothing: Syncs among COPY data, so many in a row. Where COPY fails before the server gets there, each is answered
+    /// like any other; only what comes then tells.
+    SyncInCopy(usize),
     /// Nothing: CopyDone or CopyFail, which ends what makes the server ignore a Sync; how many of them in a row.
     EndOfCopy(usize),
     /// Nothing: a warning of ours that goes out when its turn comes.
@@ -137,7 +140,7 @@ impl Reply {
 
     /// Whether the server skips it, after an error, on its way to the next Sync.
     fn is_skipped_after_error(&self) -> bool {
-        !matches!(self.kind, Kind::Sync)
+        !matches!(self.kind, Kind::Sync | Kind::SyncInCopy(_))
     }
 
     /// Everything that would follow from its success, in order.
@@ -153,6 +156,7 @@ impl Reply {
             | Kind::Close
             | Kind::Sync
             | Kind::FunctionCall
+            | Kind::SyncInCopy(_)
             | Kind::EndOfCopy(_)
             | Kind::Notice(_) => None,
         };
@@ -200,6 +204,8 @@ pub struct Replies {
     boundaries: usize,
     closed: Census,
     open: Census,
+    /// Whether there are Syncs among COPY data.
+    has_syncs_in_copy: bool,
 }
 
 impl Replies {
@@ -256,6 +262,32 @@ impl Replies {
             }) => *times += 1,
             Some(_) => self.push(Reply::client(Kind::EndOfCopy(1))),
         }
+    }
+
+    /// The client says Sync while it sends COPY data. That has no reply, mostly, and so any number of them makes one entry.
+    pub fn sync_in_copy(&mut self) {
+        self.has_syncs_in_copy = true;
+        match self.queue.back_mut().map(|reply| &mut reply.kind) {
+            Some(Kind::SyncInCopy(times)) => *times += 1,
+            _ => self.push(Reply::client(Kind::SyncInCopy(1))),
+        }
+    }
+
+    /// COPY is over. Returns how many Syncs were sent among its data: if it succeeded, the server has ignored them; if it
+    /// failed, it will answer those that it had not come to.
+    pub fn take_syncs_in_copy(&mut self) -> usize {
+        if !std::mem::take(&mut self.has_syncs_in_copy) {
+            return 0;
+        }
+        let mut taken = 0;
+        self.queue.retain(|reply| match reply.kind {
+            Kind::SyncInCopy(times) => {
+                taken += times;
+                false
+            }
+            _ => true,
+        });
+        taken
     }
 
     /// The front entry is answered in full. An end of COPY data behind it was for a COPY that did not come.
@@ -319,25 +351,26 @@ impl Replies {
     }
 
     /// COPY FROM STDIN has begun: the server ignores the Syncs that were sent behind it before the end of its
-    /// data (`CopyGetData` in `copyfromparse.c`). Returns whether that end was sent already.
+    /// data (`CopyGetData` in `copyfromparse.c`), as far as it gets. Returns whether that end was sent already, or
+    /// something that has no place among the data: it ends the session, or COPY has failed by then.
     pub fn ignore_syncs_during_copy(&mut self) -> bool {
-        let end = self.queue.iter().position(Reply::ends_copy);
-        let range = 1..end.unwrap_or(self.queue.len());
-        let ignored: Vec<usize> = range
-            .filter(|&at| self.queue.get(at).is_some_and(|reply| reply.kind == Kind::Sync))
-            .collect();
-        for at in ignored.into_iter().rev() {
-            self.queue.remove(at);
-            self.boundaries = self.boundaries.saturating_sub(1);
-        }
-        if let Some(at) = self.queue.iter().position(Reply::ends_copy) {
-            match self.queue.get_mut(at).map(|reply| &mut reply.kind) {
-                Some(Kind::EndOfCopy(times)) if *times > 1 => *times -= 1,
-                _ => drop(self.queue.remove(at)),
+        let may_stand_in_copy = |reply: &Reply| matches!(reply.kind, Kind::Sync | Kind::SyncInCopy(_));
+        let behind = self.queue.iter().skip(1);
+        let until = 1 + behind.take_while(|reply| may_stand_in_copy(reply)).count();
+        let has_end = until < self.queue.len();
+        for reply in self.queue.iter_mut().take(until).skip(1) {
+            if reply.kind == Kind::Sync {
+                reply.kind = Kind::SyncInCopy(1);
+                self.has_syncs_in_copy = true;
             }
         }
+        match self.queue.get_mut(until).map(|reply| &mut reply.kind) {
+            Some(Kind::EndOfCopy(times)) if *times > 1 => *times -= 1,
+            Some(Kind::EndOfCopy(_)) => drop(self.queue.remove(until)),
+            Some(_) | None => {}
+        }
         self.recount();
-        end.is_some()
+        has_end
     }
 
     /// The Query at the front failed: none of its remaining statements will run. Returns how many of them would
@@ -447,8 +480,35 @@ mod tests {
             replies.push(Reply::client(kind));
         }
         assert!(replies.ignore_syncs_during_copy());
-        let kinds: Vec<&Kind> = replies.iter().map(|reply| &reply.kind).collect();
-        assert_eq!(kinds, [&Kind::Execute, &Kind::Sync]);
+        let kinds = |replies: &Replies| replies.iter().map(Reply::is_boundary).collect::<Vec<_>>();
+        assert_eq!(kinds(&replies), [false, false, true]);
+        assert_eq!(replies.take_syncs_in_copy(), 1);
+        assert_eq!(kinds(&replies), [false, true]);
+        assert_eq!(replies.take_syncs_in_copy(), 0);
+    }
+
+    #[test]
+    fn a_sync_behind_what_has_no_place_in_copy_is_not_ignored() {
+        let mut replies = Replies::default();
+        for kind in [Kind::Query(None), Kind::Bind, Kind::Sync, Kind::EndOfCopy(1)] {
+            replies.push(Reply::client(kind));
+        }
+        assert!(replies.ignore_syncs_during_copy());
+        assert_eq!(replies.take_syncs_in_copy(), 0);
+        assert_eq!(replies.len(), 4);
+    }
+
+    #[test]
+    fn an_error_in_copy_skips_no_further_than_a_sync_among_its_data() {
+        let mut replies = Replies::default();
+        replies.push(Reply::client(Kind::Execute));
+        replies.sync_in_copy();
+        replies.sync_in_copy();
+        replies.push(Reply::client(Kind::Query(None)));
+        let discarded = replies.discard_to_sync();
+        assert!(discarded.found_sync);
+        assert_eq!(replies.take_syncs_in_copy(), 2);
+        assert_eq!(replies.front(), Some(&Reply::client(Kind::Query(None))));
     }
 
     #[test]
