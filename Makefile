@@ -3,7 +3,7 @@
 # VERSIONS='14 18' make test-versions.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-versions test-clients test-models chaos fuzz lint fmt fmt-check deny bench bench-track check build-tools postgres
+.PHONY: help build demo test test-twin test-versions test-clients test-models chaos fuzz lint fmt fmt-check deny bench bench-track check build-tools postgres
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: build-tools postgres ## see it work in a minute, on a throw-away PostgreSQ
 test: build-tools postgres ## all tests, against a real PostgreSQL server
 	scripts/install-test-tools.sh
 	cargo test --locked
+
+test-twin: build-tools postgres ## random sessions, with the server and through the proxy; BEMI_SESSIONS=1000 for fewer
+	BEMI_SESSIONS=$${BEMI_SESSIONS:-10000} cargo test --locked --test twin -- --nocapture
 
 test-versions: build-tools ## all tests, on each of PostgreSQL 14 to 18
 	scripts/install-test-tools.sh
