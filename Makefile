@@ -3,7 +3,7 @@
 # VERSIONS='14 18' make test-versions.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-lexer test-versions test-clients test-models test-regress test-examples chaos fuzz lint fmt fmt-check deny bench bench-track check build-tools postgres
+.PHONY: help build demo test test-twin test-lexer test-versions test-clients test-models test-regress test-examples chaos fuzz lint fmt fmt-check deny bench bench-track check build-tools postgres
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: build-tools postgres ## all tests, against a real PostgreSQL server
 test-lexer: build-tools ## the lexer against the server's own parser, on PostgreSQL's regression suite; MUTANTS=1000000 for longer
 	scripts/install-regress-sources.sh >/dev/null
 	scripts/test-lexer.sh -- --include-ignored --nocapture
+
+test-twin: build-tools postgres ## random sessions, with the server and through the proxy; BEMI_SESSIONS=1000 for fewer
+	BEMI_SESSIONS=$${BEMI_SESSIONS:-10000} cargo test --locked --test twin -- --nocapture
 
 test-versions: build-tools ## all tests, on each of PostgreSQL 14 to 18
 	scripts/install-test-tools.sh

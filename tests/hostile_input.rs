@@ -296,3 +296,141 @@ fn other_messages_within_copy_fail_as_on_the_server() {
     .concat();
     stage.agrees("broken data", &and_goes_on(&broken), Then::Waits);
 }
+
+/// A COPY that fails once its response is out, and before the server has read a byte of its data.
+const FAILS_EARLY: &str = "CREATE TEMP VIEW seen AS SELECT 1 AS id; COPY seen FROM STDIN";
+
+#[test]
+fn a_sync_among_the_data_of_a_copy_that_has_failed_is_answered() {
+    let stage = stage();
+    let data = message(b'd', b"1\n");
+    let sync = message(b'S', b"");
+    let copy = query(FAILS_EARLY);
+    for behind in [
+        message(b'E', b"\0\0\0\0\0"),
+        message(b'F', b"\0\0\0\xb1\0\x01\0\0\0\x02\0\0\0\x011\0\0\0\x011\0\0"),
+        message(b'c', b""),
+        query("SELECT 2"),
+        [message(b'c', b""), sync.clone()].concat(),
+        [
+            message(b'B', b"\0\0\0\0\0\0\0\0"),
+            sync.clone(),
+            query("SELECT 2"),
+        ]
+        .concat(),
+    ] {
+        let said = [&copy[..], &data, &sync, &behind].concat();
+        let what = format!("behind a Sync in COPY {}", behind.escape_ascii());
+        stage.agrees(&what, &and_goes_on(&said), Then::Waits);
+        let without = [&copy[..], &data, &behind].concat();
+        let what = format!("in COPY {}", behind.escape_ascii());
+        stage.agrees(&what, &and_goes_on(&without), Then::Waits);
+    }
+    let extended = [
+        query("CREATE TEMP TABLE t (id int)"),
+        message(b'P', b"\0COPY t FROM STDIN\0\0\0"),
+        message(b'B', b"\0\0\0\0\0\0\0\0"),
+        message(b'E', b"\0\0\0\0\0"),
+    ]
+    .concat();
+    for (first, second) in [(&b"1\n"[..], &b"no number\n"[..]), (b"no number\n", b"2\n")] {
+        let said = [
+            &extended[..],
+            &message(b'd', first),
+            &sync,
+            &message(b'd', second),
+            &message(b'c', b""),
+            &sync,
+            &query("SELECT 2"),
+        ]
+        .concat();
+        stage.agrees("a Sync among data", &and_goes_on(&said), Then::Waits);
+    }
+}
+
+#[test]
+fn half_a_message_in_copy_ends_it_with_the_servers_words() {
+    let stage = stage();
+    let copy = query("CREATE TEMP TABLE t (id int); COPY t FROM STDIN");
+    let half = message_of_length(b'Q', 100, b"INSERT");
+    let transcript = stage.agrees("half a Query", &[copy, half].concat(), Then::FallsSilent);
+    assert!(
+        transcript.frames.iter().any(|line| line.contains("0x51")),
+        "{:?}",
+        transcript.frames
+    );
+}
+
+#[test]
+fn an_error_in_the_code_of_a_do_has_the_position_in_the_clients_text() {
+    let stage = stage();
+    for code in [
+        "$$ BEGIN IF THEN; END $$",
+        "'BEGIN IF THEN; END'",
+        "$é$ BEGIN IF THEN; END $é$",
+    ] {
+        let said = [query("BEGIN"), query(&format!("SELECT 'é'; DO {code}"))].concat();
+        let transcript = stage.agrees(code, &and_goes_on(&said), Then::Waits);
+        let error = transcript.frames.iter().find(|line| line.starts_with('E'));
+        assert!(error.is_some_and(|line| line.contains("\\x00P")), "{error:?}");
+    }
+}
+
+#[test]
+fn a_do_behind_a_begin_that_fails_may_commit() {
+    let stage = stage();
+    let said = [
+        message(b'P', b"\0BEGIN\0\0\0"),
+        // One parameter too many.
+        message(b'B', b"\0\0\0\0\0\x01\0\0\0\x011\0\0"),
+        message(b'E', b"\0\0\0\0\0"),
+        message(b'S', b""),
+    ]
+    .concat();
+    let code = "DO $$ BEGIN PERFORM 1; COMMIT; END $$";
+    stage.agrees(
+        "DO",
+        &and_goes_on(&[&said[..], &query(code)].concat()),
+        Then::Waits,
+    );
+    let group = [
+        message(b'P', format!("\0{code}\0\0\0").as_bytes()),
+        message(b'B', b"\0\0\0\0\0\0\0\0"),
+        message(b'E', b"\0\0\0\0\0"),
+    ]
+    .concat();
+    stage.agrees("DO in a group", &in_a_group(&[said, group].concat()), Then::Waits);
+}
+
+#[test]
+fn prepared_statements_listed_behind_a_group_without_its_sync_are_the_clients() {
+    let stage = stage();
+    let group = |sql: &str, execute: &[u8]| {
+        [
+            query("CREATE TEMP TABLE t (id int)"),
+            message(b'P', format!("s\0{sql}\0\0\0").as_bytes()),
+            message(b'B', b"\0s\0\0\0\0\0\0\0"),
+            execute.to_vec(),
+        ]
+        .concat()
+    };
+    let list = query("SELECT name FROM pg_prepared_statements");
+    let works = group("INSERT INTO t VALUES (1)", &message(b'E', b"\0\0\0\0\0"));
+    let transcript = stage.agrees(
+        "a group",
+        &and_goes_on(&[&works[..], &list].concat()),
+        Then::Waits,
+    );
+    assert!(!transcript.frames.iter().any(|line| line.contains("_bemi")));
+    let fails = group("INSERT INTO t VALUES (1)", &message(b'E', b"none\0\0\0\0\0"));
+    let insert = query("INSERT INTO t VALUES (2)");
+    let said = [&fails[..], &insert, &list].concat();
+    stage.agrees("a group that fails", &and_goes_on(&said), Then::Waits);
+    let prepared = group("INSERT INTO t VALUES (1)", &message(b'E', b"\0\0\0\0\0"));
+    let said = [&prepared[..], &message(b'S', b""), &fails[..], &insert, &list].concat();
+    stage.agrees(
+        "a group that fails behind one that works",
+        &and_goes_on(&said),
+        Then::Waits,
+    );
+}

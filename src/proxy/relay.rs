@@ -299,7 +299,14 @@ impl Relay {
         }
         match read(&mut self.client, context, &mut scratch.read).map_err(End::ClientGone)? {
             None => return Ok(false),
-            Some(0) => self.client.has_ended = true,
+            Some(0) => {
+                self.client.has_ended = true;
+                // Of its last message only a part came: what the server says to that is up to the server.
+                let cut_short = std::mem::take(&mut self.client.held);
+                if let Err(error) = self.server.write(context, &cut_short) {
+                    return self.server_is_gone(error);
+                }
+            }
             Some(n) => {
                 self.traffic.from_client += n as u64;
                 self.decide_on_client(context, scratch, n)?;

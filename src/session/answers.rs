@@ -3,7 +3,7 @@
 use super::edit::Edit;
 use super::outbound::{Fate, OutOfStep};
 use super::replies::{Kind, Outcome, Owner};
-use super::{Session, ours};
+use super::{Session, SpareSyncs, ours};
 use crate::context::{Context, Effect, Value};
 use crate::wire::backend::{self, tag};
 use crate::wire::frame::Header;
@@ -28,9 +28,13 @@ impl Session {
             return self.on_query_answer(header, whole, edit);
         }
         let answer = answers(&front.kind, header.tag).ok_or(out_of_step)?;
+        self.spare_syncs = SpareSyncs::default();
         let (is_ours, is_probe) = (front.owner != Owner::Client, front.owner == Owner::Probe);
         let fate = if is_ours { Fate::Drop } else { Fate::Keep };
         let is_probed_value = is_probe && header.tag == tag::DATA_ROW;
+        if header.tag == tag::COMMAND_COMPLETE {
+            self.replies.take_syncs_in_copy();
+        }
         if answer == Answer::Part && !is_probed_value {
             if header.tag == tag::COPY_IN_RESPONSE {
                 self.begin_copy();
@@ -49,9 +53,6 @@ impl Session {
             .replies
             .pop()
             .is_some_and(|reply| reply.kind == Kind::Execute);
-        if is_executed {
-            self.replies.end_syncs_in_copy();
-        }
         self.confirm(outcome, header.tag, body);
         if is_executed && is_probe {
             self.release(edit);
@@ -71,6 +72,7 @@ impl Session {
         edit: &mut Edit<'_>,
     ) -> Result<Fate, OutOfStep> {
         answers(&Kind::Query(None), header.tag).ok_or(OutOfStep { tag: header.tag })?;
+        self.spare_syncs = SpareSyncs::default();
         let owner = self.slot_owner();
         match header.tag {
             tag::ROW_DESCRIPTION if self.has_slot_of_ours() => {
@@ -89,8 +91,8 @@ impl Session {
                 let Some(body) = whole else {
                     return Ok(Fate::NeedMore);
                 };
+                self.replies.take_syncs_in_copy();
                 let outcome = self.replies.take_outcome(true);
-                self.replies.end_syncs_in_copy();
                 self.confirm(outcome, header.tag, body);
                 Ok(self.on_statement_of_query(owner, header, edit))
             }
@@ -140,7 +142,7 @@ impl Session {
     }
 
     fn begin_copy(&mut self) {
-        let end_was_sent = self.replies.begin_copy();
+        let end_was_sent = self.replies.ignore_syncs_during_copy();
         self.is_copying = !end_was_sent;
         self.look_ahead_again();
     }

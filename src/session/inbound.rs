@@ -73,14 +73,52 @@ impl Session {
 
     fn on_client_frame(&mut self, header: Header, edit: &mut Edit<'_>) -> Step {
         let is_skipped = self.is_skipping && header.tag != tag::SYNC;
-        // Anything else ends the connection (`CopyGetData` in copyfromparse.c), and must not wait for COPY to end.
-        let is_misplaced = self.is_copying && !belongs_to_copy(header.tag);
-        if is_skipped || is_misplaced {
+        if is_skipped {
             return self.forward(header, edit);
         }
-        if self.group_must_wait(header) {
-            return Step::Wait;
+        let ends_copy = self.is_copying && !belongs_to_copy(header.tag);
+        let step = if self.group_must_wait(header) {
+            Step::Wait
+        } else {
+            self.on_followed_frame(header, edit)
+        };
+        match step {
+            Step::Wait if ends_copy => self.pass_into_copy(header, edit),
+            Step::Done if ends_copy => {
+                self.is_copying = false;
+                Step::Done
+            }
+            step => step,
         }
+    }
+
+    /// Passes a frame in whose place COPY data are awaited, and which would have to wait for the end of that COPY. It ends
+    /// the session (`CopyGetData` in copyfromparse.c), unless COPY has failed and its error is still on its way: then the
+    /// server takes it for what it is, and so do we.
+    fn pass_into_copy(&mut self, header: Header, edit: &mut Edit<'_>) -> Step {
+        self.is_copying = false;
+        let body = edit.rest().get(HEADER_LEN..header.frame_len).unwrap_or_default();
+        let (kind, outcome) = match header.tag {
+            tag::PARSE => {
+                let name = frontend::Parse::peek_name(body).unwrap_or_default();
+                self.statements.send(name, None, self.group);
+                (Kind::Parse, Some(Outcome::Statement))
+            }
+            tag::BIND => (Kind::Bind, None),
+            tag::EXECUTE => (Kind::Execute, None),
+            tag::DESCRIBE => (Kind::Describe, None),
+            tag::CLOSE => (Kind::Close, None),
+            _ => (Kind::Query(None), None),
+        };
+        self.sent(Reply {
+            owner: Owner::Client,
+            kind,
+            outcome,
+        });
+        self.forward(header, edit)
+    }
+
+    fn on_followed_frame(&mut self, header: Header, edit: &mut Edit<'_>) -> Step {
         match header.tag {
             tag::QUERY | tag::PARSE | tag::EXECUTE | tag::DESCRIBE | tag::CLOSE => {
                 self.on_whole_frame(header, edit)

@@ -77,10 +77,14 @@ pub struct Session {
     /// Counts groups; what was sent in this one fails or succeeds together up to its failure.
     group: u64,
     group_is_open: bool,
+    /// Messages of the extended protocol were sent behind the last Sync, even if a Query has ended their group since: should
+    /// one of them fail, the server skips that Query as well.
+    is_unsynced: bool,
     /// After an error, the server ignores all up to the next Sync, which the client has not sent yet.
     is_skipping: bool,
     /// COPY FROM STDIN is under way: the server ignores Sync and Flush.
     is_copying: bool,
+    spare_syncs: SpareSyncs,
     /// An error came since the last ReadyForQuery.
     group_failed: bool,
     /// The end of a statement whose effect is being looked at: should that fail, it has failed.
@@ -88,6 +92,15 @@ pub struct Session {
     inbound_rest: Rest,
     outbound_rest: Rest,
     counters: Counters,
+}
+
+/// Syncs that were sent among the data of a COPY that failed. The server has ignored those that it read as a part of the
+/// data, and answers the others: that many times ReadyForQuery may come before the answer to anything else.
+#[derive(Debug, Clone, Copy, Default)]
+struct SpareSyncs {
+    count: usize,
+    /// The failed COPY stood in a Query, whose own ReadyForQuery comes first.
+    behind_query: bool,
 }
 
 /// What is left of a frame whose fate is decided but whose bytes are not all there yet.
@@ -173,8 +186,10 @@ impl Session {
             times_prepared: 0,
             group: 0,
             group_is_open: false,
+            is_unsynced: false,
             is_skipping: false,
             is_copying: false,
+            spare_syncs: SpareSyncs::default(),
             group_failed: false,
             held_back: Vec::new(),
             inbound_rest: Rest::default(),
@@ -215,7 +230,9 @@ impl Session {
                     .apply(effect);
             }
         }
-        self.close_group_if(reply.is_boundary());
+        let is_boundary = reply.is_boundary();
+        self.is_unsynced = reply.kind != Kind::Sync && (self.is_unsynced || !is_boundary);
+        self.close_group_if(is_boundary);
         self.replies.push(reply);
     }
 

@@ -1,6 +1,6 @@
 //! What the server sends: matched with what was asked, forwarded or taken out.
 
-use super::Session;
+use super::{Session, SpareSyncs};
 use std::sync::atomic::Ordering;
 
 use super::edit::Edit;
@@ -48,7 +48,7 @@ impl Session {
                 Ok(Some(header)) => header,
                 Err(bad) => return Err(OutOfStep { tag: bad.tag }),
             };
-            self.pass_what_has_no_reply(header.tag, edit);
+            self.release_notices(header.tag, edit);
             match self.on_server_frame(header, edit)? {
                 Fate::Keep => self.outbound_rest.keep = header.frame_len,
                 Fate::Drop => self.outbound_rest.drop = header.frame_len,
@@ -68,19 +68,15 @@ impl Session {
     }
 
     /// Entries without a reply go when their turn has come: a message that answers what stands behind them.
-    fn pass_what_has_no_reply(&mut self, tag: u8, edit: &mut Edit<'_>) {
+    fn release_notices(&mut self, tag: u8, edit: &mut Edit<'_>) {
         if matches!(
             tag,
             tag::NOTICE_RESPONSE | tag::NOTIFICATION_RESPONSE | tag::PARAMETER_STATUS
         ) {
             return;
         }
-        loop {
-            match self.replies.front().map(|reply| &reply.kind) {
-                Some(Kind::Notice(notice)) => notice.write(edit.insert()),
-                Some(Kind::SyncInCopy(_)) if tag != tag::READY_FOR_QUERY => {}
-                _ => return,
-            }
+        while let Some(Kind::Notice(notice)) = self.replies.front().map(|reply| &reply.kind) {
+            notice.write(edit.insert());
             self.replies.pop();
         }
     }
@@ -167,7 +163,7 @@ impl Session {
             tag: tag::READY_FOR_QUERY,
         };
         let status = backend::ready_for_query(body).map_err(|_| out_of_step)?;
-        let owner = if self.replies.ready_after_copy() {
+        let owner = if self.answers_spare_sync() {
             Owner::Client
         } else {
             match self.replies.pop() {
@@ -186,6 +182,7 @@ impl Session {
         }
         if self.replies.is_empty() {
             self.ahead = None;
+            self.is_unsynced = self.is_skipping;
             self.dialect_may_change &= status != TransactionStatus::Idle;
         } else if failed || !assumed || self.ahead_waits_for_server() {
             self.look_ahead_again();
@@ -195,6 +192,19 @@ impl Session {
         } else {
             Fate::Drop
         })
+    }
+
+    /// Whether a ReadyForQuery answers a Sync that was sent among COPY data. Where another Sync is next, it answers that
+    /// one as well as this; should a second come, that is the spare one's.
+    fn answers_spare_sync(&mut self) -> bool {
+        if std::mem::take(&mut self.spare_syncs.behind_query) || self.spare_syncs.count == 0 {
+            return false;
+        }
+        let next_is_sync = self.replies.front().is_some_and(|front| front.kind == Kind::Sync);
+        if !next_is_sync {
+            self.spare_syncs.count -= 1;
+        }
+        !next_is_sync
     }
 
     fn ahead_waits_for_server(&self) -> bool {
@@ -267,6 +277,7 @@ impl Session {
 
     /// What the front entry asked has failed, and with it what the server skips because of that.
     fn fail_front(&mut self) {
+        self.spare_syncs = SpareSyncs::default();
         let Some(front) = self.replies.front() else { return };
         match &front.kind {
             Kind::Startup => return,
@@ -276,10 +287,15 @@ impl Session {
                     1 if was_last => self.statements.settle_doubtful(),
                     skipped => self.statements.discard(skipped),
                 }
+                self.spare_syncs = SpareSyncs {
+                    count: self.replies.take_syncs_in_copy(),
+                    behind_query: true,
+                };
             }
             Kind::FunctionCall | Kind::Sync => {}
             _ => {
                 let discarded = self.replies.discard_to_sync();
+                self.spare_syncs.count = self.replies.take_syncs_in_copy();
                 self.is_skipping = !discarded.found_sync;
                 self.statements.discard(discarded.count(&Outcome::Statement));
                 self.portals.discard(discarded.count(&Outcome::Portal));

@@ -113,9 +113,12 @@ impl Session {
 
     /// Whether an execution writes what depends on replies that have not come.
     pub(super) fn execution_must_wait(&self, prepared: &Prepared) -> bool {
-        let writes = prepared
-            .statement()
-            .is_some_and(|statement| !matches!(self.writes(statement), Writes::No));
+        let statement = prepared.statement();
+        let is_block_only = statement.is_some_and(|statement| statement.kind == Kind::BlockOnlyWrite);
+        if is_block_only && self.replies.closed_groups_control_transaction() {
+            return true;
+        }
+        let writes = statement.is_some_and(|statement| !matches!(self.writes(statement), Writes::No));
         let gets_a_message = writes && !self.in_hot_standby && !self.current().in_failed_transaction();
         gets_a_message && self.must_wait(self.replies.open_group_controls_transaction())
     }

@@ -99,8 +99,8 @@ pub enum Kind {
     Query(Option<Box<QueryReplies>>),
     /// Up to ReadyForQuery.
     FunctionCall,
-    /// Syncs sent while a COPY FROM STDIN may read them, or ahead of its data. The server ignores those that it reads as
-    /// part of the data; where it fails before it has read that far, they are Syncs as any other.
+    /// Nothing: Syncs among COPY data, so many in a row. Where COPY fails before the server gets there, each is answered
+    /// like any other; only what comes then tells.
     SyncInCopy(usize),
     /// Nothing: CopyDone or CopyFail, which ends what makes the server ignore a Sync; how many of them in a row.
     EndOfCopy(usize),
@@ -143,10 +143,6 @@ impl Reply {
         !matches!(self.kind, Kind::Sync | Kind::SyncInCopy(_))
     }
 
-    fn is_sync_in_copy(&self) -> bool {
-        matches!(self.kind, Kind::SyncInCopy(_))
-    }
-
     /// Everything that would follow from its success, in order.
     pub fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
         let slots = match &self.kind {
@@ -159,8 +155,8 @@ impl Reply {
             | Kind::Execute
             | Kind::Close
             | Kind::Sync
-            | Kind::SyncInCopy(_)
             | Kind::FunctionCall
+            | Kind::SyncInCopy(_)
             | Kind::EndOfCopy(_)
             | Kind::Notice(_) => None,
         };
@@ -208,12 +204,14 @@ pub struct Replies {
     boundaries: usize,
     closed: Census,
     open: Census,
+    /// Whether there are Syncs among COPY data.
+    has_syncs_in_copy: bool,
 }
 
 impl Replies {
-    /// Whether the server owes nothing for sure.
+    /// Whether the server owes nothing.
     pub fn is_empty(&self) -> bool {
-        self.queue.iter().all(Reply::is_sync_in_copy)
+        self.queue.is_empty()
     }
 
     /// How many entries wait.
@@ -264,6 +262,32 @@ impl Replies {
             }) => *times += 1,
             Some(_) => self.push(Reply::client(Kind::EndOfCopy(1))),
         }
+    }
+
+    /// The client says Sync while it sends COPY data. That has no reply, mostly, and so any number of them makes one entry.
+    pub fn sync_in_copy(&mut self) {
+        self.has_syncs_in_copy = true;
+        match self.queue.back_mut().map(|reply| &mut reply.kind) {
+            Some(Kind::SyncInCopy(times)) => *times += 1,
+            _ => self.push(Reply::client(Kind::SyncInCopy(1))),
+        }
+    }
+
+    /// COPY is over. Returns how many Syncs were sent among its data: if it succeeded, the server has ignored them; if it
+    /// failed, it will answer those that it had not come to.
+    pub fn take_syncs_in_copy(&mut self) -> usize {
+        if !std::mem::take(&mut self.has_syncs_in_copy) {
+            return 0;
+        }
+        let mut taken = 0;
+        self.queue.retain(|reply| match reply.kind {
+            Kind::SyncInCopy(times) => {
+                taken += times;
+                false
+            }
+            _ => true,
+        });
+        taken
     }
 
     /// The front entry is answered in full. An end of COPY data behind it was for a COPY that did not come.
@@ -327,63 +351,26 @@ impl Replies {
     }
 
     /// COPY FROM STDIN has begun: the server ignores the Syncs that were sent behind it before the end of its
-    /// data (`CopyGetData` in `copyfromparse.c`), if it comes to read them. Returns whether that end was sent already.
-    pub fn begin_copy(&mut self) -> bool {
+    /// data (`CopyGetData` in `copyfromparse.c`), as far as it gets. Returns whether that end was sent already, or
+    /// something that has no place among the data: it ends the session, or COPY has failed by then.
+    pub fn ignore_syncs_during_copy(&mut self) -> bool {
+        let may_stand_in_copy = |reply: &Reply| matches!(reply.kind, Kind::Sync | Kind::SyncInCopy(_));
         let behind = self.queue.iter().skip(1);
-        let syncs = behind.take_while(|reply| reply.kind == Kind::Sync).count();
-        if syncs > 0 {
-            self.queue.drain(1..=syncs);
-            self.queue.insert(1, Reply::client(Kind::SyncInCopy(syncs)));
-        }
-        let end = self.queue.iter().position(Reply::ends_copy);
-        if let Some(at) = end {
-            match self.queue.get_mut(at).map(|reply| &mut reply.kind) {
-                Some(Kind::EndOfCopy(times)) if *times > 1 => *times -= 1,
-                _ => drop(self.queue.remove(at)),
+        let until = 1 + behind.take_while(|reply| may_stand_in_copy(reply)).count();
+        let has_end = until < self.queue.len();
+        for reply in self.queue.iter_mut().take(until).skip(1) {
+            if reply.kind == Kind::Sync {
+                reply.kind = Kind::SyncInCopy(1);
+                self.has_syncs_in_copy = true;
             }
         }
+        match self.queue.get_mut(until).map(|reply| &mut reply.kind) {
+            Some(Kind::EndOfCopy(times)) if *times > 1 => *times -= 1,
+            Some(Kind::EndOfCopy(_)) => drop(self.queue.remove(until)),
+            Some(_) | None => {}
+        }
         self.recount();
-        end.is_some()
-    }
-
-    /// A Sync was sent as part of COPY data. Any number of them makes one entry: the COPY must not wait for room.
-    pub fn sync_in_copy(&mut self) {
-        match self.queue.back_mut().map(|reply| &mut reply.kind) {
-            Some(Kind::SyncInCopy(times)) => *times += 1,
-            _ => self.push(Reply::client(Kind::SyncInCopy(1))),
-        }
-    }
-
-    /// The COPY at the front succeeded: the server has read all that was sent before the end of its data.
-    pub fn end_syncs_in_copy(&mut self) {
-        let first = usize::from(matches!(self.front(), Some(front) if front.is_boundary()));
-        while self.queue.get(first).is_some_and(Reply::is_sync_in_copy) {
-            self.queue.remove(first);
-        }
-    }
-
-    /// ReadyForQuery for a COPY that failed. Returns whether it was that.
-    ///
-    /// ```text
-    ///    Execute  Sync  CopyData  CopyDone  Sync
-    ///                            ▲ failed here: ReadyForQuery for the second Sync
-    ///            ▲ failed here: one for each
-    /// ```
-    /// Which it was, nothing tells: whatever comes behind those that were sent by now may be another one.
-    pub fn ready_after_copy(&mut self) -> bool {
-        let Some(Kind::SyncInCopy(times)) = self.front().map(|front| &front.kind) else {
-            return false;
-        };
-        let mut left = times - 1;
-        self.pop();
-        if self.front().is_some_and(|front| front.kind == Kind::Sync) {
-            self.pop();
-            left += 1;
-        }
-        if left > 0 {
-            self.queue.push_front(Reply::client(Kind::SyncInCopy(left)));
-        }
-        true
+        has_end
     }
 
     /// The Query at the front failed: none of its remaining statements will run. Returns how many of them would

@@ -41,6 +41,7 @@ impl Session {
         let depends_on_context = verdict.may_write() || self.policy.is_pooled;
         if (depends_on_context && self.must_wait(verdict.may_end_transaction()))
             || self.executes_uncertain(&verdict)
+            || (verdict.has_block_only_write() && self.replies.closed_groups_control_transaction())
         {
             return Step::Wait;
         }
@@ -67,11 +68,16 @@ impl Session {
         Step::Done
     }
 
-    /// In a Query there is no place for a Close; it goes ahead, with a Sync of its own. Where the client left a
-    /// group open, a Sync of ours would commit it: then the statement stays visible.
+    /// In a Query there is no place for a Close; it goes ahead, with a Sync of its own. Where the client did not
+    /// end a group with a Sync, one of ours would commit it, or end what the server skips; there the Close stands in that
+    /// group.
     fn hide_reserved_ahead_of_query(&mut self, edit: &mut Edit<'_>) {
-        if self.reserved != Reserved::Absent && !self.group_is_open {
-            self.hide_reserved(edit);
+        if self.reserved == Reserved::Absent {
+            return;
+        }
+        let is_alone = !self.is_unsynced;
+        self.hide_reserved(edit);
+        if is_alone {
             frontend::write_sync(edit.insert());
             self.sent(Reply {
                 owner: Owner::Housekeeping,

@@ -9,10 +9,6 @@ fn set() -> Reply {
     }
 }
 
-fn kinds(replies: &Replies) -> Vec<&Kind> {
-    replies.iter().map(|reply| &reply.kind).collect()
-}
-
 #[test]
 fn an_error_discards_up_to_the_sync_even_across_a_query() {
     let mut replies = Replies::default();
@@ -39,43 +35,36 @@ fn syncs_sent_before_the_end_of_copy_data_are_ignored() {
     for kind in [Kind::Execute, Kind::Sync, Kind::EndOfCopy(1), Kind::Sync] {
         replies.push(Reply::client(kind));
     }
-    assert!(replies.begin_copy());
-    replies.pop();
-    replies.end_syncs_in_copy();
-    assert_eq!(kinds(&replies), [&Kind::Sync]);
-    assert!(replies.has_closed_groups());
+    assert!(replies.ignore_syncs_during_copy());
+    let kinds = |replies: &Replies| replies.iter().map(Reply::is_boundary).collect::<Vec<_>>();
+    assert_eq!(kinds(&replies), [false, false, true]);
+    assert_eq!(replies.take_syncs_in_copy(), 1);
+    assert_eq!(kinds(&replies), [false, true]);
+    assert_eq!(replies.take_syncs_in_copy(), 0);
 }
 
 #[test]
-fn behind_a_failed_copy_there_may_be_an_answer_to_each_sync_or_to_the_last() {
+fn a_sync_behind_what_has_no_place_in_copy_is_not_ignored() {
     let mut replies = Replies::default();
-    for kind in [Kind::Execute, Kind::Sync, Kind::EndOfCopy(1), Kind::Sync] {
+    for kind in [Kind::Query(None), Kind::Bind, Kind::Sync, Kind::EndOfCopy(1)] {
         replies.push(Reply::client(kind));
     }
-    replies.begin_copy();
-    assert!(replies.discard_to_sync().found_sync);
-    assert!(replies.ready_after_copy());
-    assert!(replies.is_empty());
-    replies.push(Reply::client(Kind::Parse));
-    assert_eq!(kinds(&replies), [&Kind::SyncInCopy(1), &Kind::Parse]);
-    replies.pop();
-    assert!(!replies.ready_after_copy());
+    assert!(replies.ignore_syncs_during_copy());
+    assert_eq!(replies.take_syncs_in_copy(), 0);
+    assert_eq!(replies.len(), 4);
 }
 
 #[test]
-fn syncs_among_copy_data_do_not_pile_up() {
+fn an_error_in_copy_skips_no_further_than_a_sync_among_its_data() {
     let mut replies = Replies::default();
     replies.push(Reply::client(Kind::Execute));
-    replies.begin_copy();
-    for _ in 0..3 {
-        replies.sync_in_copy();
-    }
-    assert_eq!(replies.len(), 2);
-    replies.discard_to_sync();
-    for _ in 0..3 {
-        assert!(replies.ready_after_copy());
-    }
-    assert_eq!(replies.len(), 0);
+    replies.sync_in_copy();
+    replies.sync_in_copy();
+    replies.push(Reply::client(Kind::Query(None)));
+    let discarded = replies.discard_to_sync();
+    assert!(discarded.found_sync);
+    assert_eq!(replies.take_syncs_in_copy(), 2);
+    assert_eq!(replies.front(), Some(&Reply::client(Kind::Query(None))));
 }
 
 #[test]
@@ -99,9 +88,9 @@ fn a_query_may_hold_several_copies_whose_data_was_sent_ahead() {
     replies.end_copy();
     replies.end_copy();
     replies.push(Reply::client(Kind::Sync));
-    assert!(replies.begin_copy());
-    assert!(replies.begin_copy());
-    assert!(!replies.begin_copy());
+    assert!(replies.ignore_syncs_during_copy());
+    assert!(replies.ignore_syncs_during_copy());
+    assert!(!replies.ignore_syncs_during_copy());
 }
 
 #[test]
