@@ -49,6 +49,11 @@ def passwords_in_the_clear_and_over_tls():
         attempt(sslmode="verify-full", sslrootcert=root, channel_binding="require")
     attempt(sslmode="verify-full", sslrootcert=ROOT, password="wrong")
     attempt(sslmode="disable", channel_binding="require")
+    with connect() as connection:
+        has_direct_tls = connection.info.server_version >= 170000
+    if has_direct_tls:
+        attempt(sslmode="verify-full", sslrootcert=ROOT, sslnegotiation="direct")
+        attempt(sslmode="verify-full", sslrootcert=WRONG_ROOT, sslnegotiation="direct")
 
 
 @scenario("errors")
@@ -298,6 +303,16 @@ def cancelling_a_write():
         refused(lambda: connection.execute("INSERT INTO todo (task) SELECT pg_sleep(60)::text"))
         thread.join()
         connection.execute("INSERT INTO todo (task) VALUES (%s)", ["after"])
+
+
+@scenario("cancel")
+def cancelling_over_tls():
+    """From version 17 on, libpq asks by TLS as well."""
+    tls = {"sslmode": "verify-full", "sslrootcert": ROOT}
+    with connect(autocommit=True, **tls) as connection, connect(autocommit=True) as other:
+        thread = once_asleep(lambda asleep: other.execute(asleep).fetchone()[0], connection.cancel_safe)
+        refused(lambda: connection.execute("INSERT INTO todo (task) SELECT pg_sleep(60)::text"))
+        thread.join()
 
 
 @scenario()
