@@ -62,6 +62,11 @@ pub fn sources() -> Option<PathBuf> {
     let mut found: Vec<_> = fs::read_dir(root)
         .ok()?
         .filter_map(|entry| Some(entry.ok()?.path()))
+        // Beside it may be a part of the sources, for the suite to run.
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("postgresql-"))
+        })
         .filter(|path| path.join("src/test/regress/sql").is_dir())
         .collect();
     found.sort();
