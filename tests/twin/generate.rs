@@ -72,7 +72,30 @@ pub fn session(seed: u64) -> Session {
     if super::stage::cluster().server_version().major >= LEAVES_GROUPS_OPEN {
         acts = synced_ahead_of_queries(acts);
     }
-    finish(author, opening, acts)
+    finish(author, opening, without_stale_portals(acts))
+}
+
+/// Has nobody execute the unnamed portal that a Query may have left. One that failed in a transaction block leaves it with a
+/// list of statements that is freed at the next message, and Execute looks into that list: `IsTransactionExitStmtList` in
+/// postgres.c. The answer is chance, and now and then the server crashes.
+fn without_stale_portals(acts: Vec<Act>) -> Vec<Act> {
+    let (mut is_queried, mut is_bound) = (false, false);
+    let replace = |mut act: Act| {
+        if let Act::Say(said) = &mut act {
+            let names_no_portal = said.bytes.get(5) == Some(&0);
+            match said.bytes.first() {
+                Some(b'Q') => (is_queried, is_bound) = (true, false),
+                Some(b'S') => is_bound = false,
+                Some(b'B') if names_no_portal => is_bound = true,
+                Some(b'E') if names_no_portal && is_queried && !is_bound => {
+                    said.bytes = message::execute("gone", 0)
+                }
+                _ => {}
+            }
+        }
+        act
+    };
+    acts.into_iter().map(replace).collect()
 }
 
 /// From this version on, a Query of one statement does not end the transaction of an Execute that no Sync has ended

@@ -242,8 +242,21 @@ fn truncates_all(item: &Item) -> bool {
     matches!(item, Item::Truncate { tables } if tables.len() == fixture::RESET_TABLES)
 }
 
+/// What the server's log says of a process that crashed: the others, whoever they serve, are ended with it.
+fn how_the_server_ended() -> String {
+    let log = cluster().log().unwrap_or_default();
+    let begin = log.find("was terminated by signal").unwrap_or(log.len());
+    let crash: String = log.get(begin..).unwrap_or_default().chars().take(2000).collect();
+    if crash.is_empty() {
+        "its log tells of no crash".to_owned()
+    } else {
+        format!("a process of it {crash}")
+    }
+}
+
 async fn rows(client: &Client, sql: &str) -> Vec<String> {
-    let messages = client.simple_query(sql).await.expect("rows");
+    let messages = client.simple_query(sql).await;
+    let messages = messages.unwrap_or_else(|error| panic!("{error}; {}", how_the_server_ended()));
     let row = |message| match message {
         SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
         _ => None,
