@@ -12,6 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::dice::Dice;
 
+/// For the proxy to leave once the server has.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// Forwards to one port of 127.0.0.1 while the runtime lives.
 pub struct Chopper {
     port: u16,
@@ -47,15 +50,24 @@ async fn forward(proxy: TcpStream, target: u16, seed: u64) -> io::Result<()> {
     proxy.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (from_proxy, to_proxy) = proxy.into_split();
-    let (from_server, to_server) = server.into_split();
-    let up = tokio::spawn(carry(from_proxy, to_server, seed));
+    let (mut from_server, to_server) = server.into_split();
+    let up = tokio::spawn(async move {
+        let mut from_proxy = from_proxy;
+        let carried = carry(&mut from_proxy, to_server, seed).await;
+        // A socket that is closed with something unread takes back what it has not sent yet, and many small pieces wait
+        // for their turn: the server's last words would get lost here.
+        tokio::io::copy(&mut from_proxy, &mut tokio::io::sink()).await?;
+        carried
+    });
     // The server's end is the end.
-    let down = carry(from_server, to_proxy, seed.wrapping_mul(3)).await;
-    up.abort();
+    let down = carry(&mut from_server, to_proxy, seed.wrapping_mul(3)).await;
+    // It fails where the proxy has left; all there is to do is to wait for that.
+    _ = tokio::time::timeout(FAREWELL, up).await;
     down
 }
 
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, seed: u64) -> io::Result<()> {
+/// Carries all there is, and then the end.
+async fn carry(from: &mut OwnedReadHalf, mut to: OwnedWriteHalf, seed: u64) -> io::Result<()> {
     let mut dice = (seed > 0).then(|| Dice::new(seed));
     let mut buffer = vec![0; 16 << 10];
     loop {
