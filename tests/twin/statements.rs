@@ -361,7 +361,7 @@ impl Author {
                 ],
             ),
             4 => {
-                let value = self.dice.pick(&["warning", "notice", "error", "debug1"]);
+                let value = self.dice.pick(&["warning", "notice", "error", "info"]);
                 self.said(
                     "sql: client_min_messages",
                     format!("SET {local}client_min_messages = {value}"),
