@@ -21,7 +21,7 @@ test: build-tools postgres ## all tests, against a real PostgreSQL server
 
 test-lexer: build-tools ## the lexer against the server's own parser, on PostgreSQL's regression suite; MUTANTS=1000000 for longer
 	scripts/install-regress-sources.sh >/dev/null
-	scripts/test-lexer.sh -- --include-ignored --nocapture
+	scripts/test-lexer.sh -- --nocapture
 
 test-twin: build-tools postgres ## random sessions, with the server and through the proxy; BEMI_SESSIONS=1000 for fewer
 	BEMI_SESSIONS=$${BEMI_SESSIONS:-10000} cargo test --locked --test twin -- --nocapture
@@ -55,13 +55,15 @@ fuzz: build-tools ## fuzz every parser, 60 seconds each
 
 lint: build-tools ## clippy; warnings are errors
 	cargo clippy --locked --all-targets -- --deny warnings
-	cargo fmt --manifest-path tests/parser/Cargo.toml --check
+	cargo clippy --locked --test clients --test models --test examples --test regress -- --deny warnings
 
 fmt: ## format the code
 	cargo fmt --all
+	cargo fmt --manifest-path tests/parser/Cargo.toml
 
 fmt-check: ## say what is not formatted
 	cargo fmt --all --check
+	cargo fmt --manifest-path tests/parser/Cargo.toml --check
 
 deny: build-tools ## licences, duplicates, sources and known vulnerabilities of the dependencies
 	scripts/deny.sh

@@ -34,6 +34,7 @@ use load::Load;
 use mishap::Mishap;
 use rustix::process::Signal;
 use stage::Stage;
+use support::number;
 
 /// One after the other: two at a time would wait for each other's servers.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -146,13 +147,4 @@ fn catch_up(stage: &mut Stage) {
         let rows = stage.ask(0, query, &[&stored]).unwrap_or_default();
         rows.first().is_some_and(|row| row.get(0))
     });
-}
-
-fn number(variable: &str, default: u64) -> u64 {
-    match std::env::var(variable) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|error| panic!("{variable}={text}: {error}")),
-        Err(_) => default,
-    }
 }

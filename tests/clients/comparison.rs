@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
-use crate::Score;
 use crate::stage::{Stage, USER};
 use crate::suite::Suite;
+use crate::support::score::Score;
 use crate::support::wal::{Item, Transaction, WalReader, changes};
 use crate::support::{connect, database};
 use crate::table::Row;
@@ -57,16 +57,16 @@ impl Wrong {
 pub async fn compare(suite: &Suite, stage: &Stage, score: &mut Score) -> Row {
     let direct = run(suite, stage, stage.cluster.port(), None).await;
     if let Some(error) = direct.error {
-        score.count(suite, "runs directly", Err(error));
+        score.count(suite.name, "runs directly", Err(error));
         return Row::broken(suite.name);
     }
-    score.count(suite, "runs directly", Ok(()));
-    score.count(suite, "shows every feature", direct.transcript.is_complete());
+    score.count(suite.name, "runs directly", Ok(()));
+    score.count(suite.name, "shows every feature", direct.transcript.is_complete());
     let mut wrong = Wrong::These(BTreeSet::new());
     for (context, how) in [(None, "without context"), (Some(BLAMED), "with context")] {
         let proxied = run(suite, stage, stage.proxy(), context).await;
         let mut count = |name: &str, feature: Option<&str>, result: Result<(), String>| {
-            if !score.count(suite, &format!("{name}, {how}"), result) {
+            if !score.count(suite.name, &format!("{name}, {how}"), result) {
                 wrong.add(feature);
             }
         };

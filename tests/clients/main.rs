@@ -20,7 +20,6 @@ mod pki;
 #[path = "../support/mod.rs"]
 mod support;
 
-mod bemi_process;
 mod comparison;
 mod feature;
 mod language;
@@ -33,76 +32,28 @@ use std::process::ExitCode;
 
 use comparison::compare;
 use stage::Stage;
-use suite::{SUITES, Suite};
+use suite::SUITES;
+use support::score::{Score, is_wanted};
 use table::Row;
-
-/// How many scenarios passed and failed.
-#[derive(Default)]
-struct Score {
-    passed: usize,
-    failed: usize,
-    /// Suites that could not run.
-    left_out: usize,
-}
-
-impl Score {
-    /// Returns whether it passed.
-    fn count(&mut self, suite: &Suite, name: &str, result: Result<(), String>) -> bool {
-        match &result {
-            Ok(()) => {
-                self.passed += 1;
-                println!("ok      {}: {name}", suite.name);
-            }
-            Err(why) => {
-                self.failed += 1;
-                println!("FAILED  {}: {name}\n{why}", suite.name);
-            }
-        }
-        result.is_ok()
-    }
-
-    fn leave_out(&mut self, suite: &Suite, missing: &str) {
-        println!(
-            "NOT RUN {}: no {missing}; scripts/install-clients.sh installs it",
-            suite.name
-        );
-        self.left_out += usize::from(suite.is_optional());
-        self.failed += usize::from(!suite.is_optional());
-    }
-}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let wanted: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|word| !word.starts_with('-'))
-        .collect();
     let stage = Stage::start().await;
     let mut score = Score::default();
     let mut rows = Vec::new();
-    for suite in SUITES {
-        if !wanted.is_empty() && !wanted.iter().any(|name| name == suite.name) {
-            continue;
-        }
+    for suite in SUITES.iter().filter(|suite| is_wanted(suite.name)) {
         rows.push(match suite.missing() {
             Some(missing) => {
-                score.leave_out(suite, &missing);
+                let script = "scripts/install-clients.sh";
+                score.leave_out(suite.name, &missing, script, suite.is_optional());
                 Row::not_run(suite.name)
             }
             None => compare(suite, &stage, &mut score).await,
         });
     }
-    if wanted.is_empty() {
+    if rows.len() == SUITES.len() {
         let server = format!("PostgreSQL {}", stage.cluster.server_version());
         table::write(&rows, &server).expect("docs/clients.md");
     }
-    println!(
-        "\n{} passed, {} failed, {} suites not run",
-        score.passed, score.failed, score.left_out
-    );
-    if score.failed == 0 && score.passed > 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    score.end()
 }

@@ -5,9 +5,9 @@ use std::fs;
 use bemi::demo::cluster::{Cluster, ClusterOptions, ServerTls};
 use tempfile::TempDir;
 
-use crate::bemi_process::BemiProcess;
 use crate::pki::{Authority, Identity, UNCHANGED};
 use crate::support;
+use crate::support::bemi_process::BemiProcess;
 
 /// The role that suites log in as.
 pub const USER: &str = "app";
@@ -19,6 +19,18 @@ local all all trust
 host all postgres 127.0.0.1/32 trust
 host all all 127.0.0.1/32 scram-sha-256
 ";
+
+/// Clients bind their login to the proxy's certificate, it binds its own to the server's.
+const PROXY: &[&str] = &[
+    "--tls-certificate",
+    "proxy.crt",
+    "--tls-key",
+    "proxy.key",
+    "--auth-mode",
+    "scram",
+    "--users-file",
+    "users.txt",
+];
 
 /// A server, a proxy, and the certificates of both.
 pub struct Stage {
@@ -51,7 +63,11 @@ impl Stage {
             .batch_execute(&format!("CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'"))
             .await
             .expect("a role");
-        let proxy = BemiProcess::start(&cluster, files.path());
+        let upstream = cluster.url(
+            "postgres",
+            &[("sslmode", "verify-full"), ("sslrootcert", "root.crt")],
+        );
+        let proxy = BemiProcess::start(&upstream, files.path(), PROXY);
         Self {
             cluster,
             proxy,

@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use generate::IDS;
 use script::Script;
 use stage::{Spoken, Stage};
-use support::proxy;
+use support::{number, proxy};
 
 /// Scripts whose rows are looked up in the log together: decoding it costs more than speaking a script.
 const BATCH: u64 = 100;
@@ -119,14 +119,5 @@ impl Speaker {
                 "{script}\n{why}\n\nAlone and again, seed {seed} does not fail: it needs what was said before, or luck."
             ),
         }
-    }
-}
-
-fn number(variable: &str, default: u64) -> u64 {
-    match std::env::var(variable) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|error| panic!("{variable}={text}: {error}")),
-        Err(_) => default,
     }
 }

@@ -11,9 +11,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-#[path = "../clients/bemi_process.rs"]
-mod bemi_process;
-
 mod api;
 mod app;
 mod blame;
@@ -25,73 +22,37 @@ use std::process::ExitCode;
 
 use app::{APPS, App, POOL_SIZE};
 use bemi::demo::cluster::Cluster;
-use bemi_process::BemiProcess;
+use support::bemi_process::BemiProcess;
+use support::score::{Score, is_wanted};
 use support::wal::WalReader;
 
 const TABLE: &str = include_str!("../../examples/todo.sql");
 
-/// How many things were as they should be, and how many not.
-#[derive(Default)]
-struct Score {
-    passed: usize,
-    failed: usize,
-    /// Applications that could not run.
-    left_out: usize,
-}
-
-impl Score {
-    /// What went well is told in words, what did not with its reason.
-    fn count(&mut self, app: &App, what: &str, result: Result<String, String>) {
-        match result {
-            Ok(told) => {
-                self.passed += 1;
-                println!("ok      {}: {what}{told}", app.name);
-            }
-            Err(why) => {
-                self.failed += 1;
-                println!("FAILED  {}: {what}\n{why}", app.name);
-            }
-        }
-    }
+/// What went well is told in words, what did not with its reason.
+fn count(score: &mut Score, app: &App, what: &str, result: Result<String, String>) {
+    let told = result.as_deref().unwrap_or_default();
+    score.count(app.name, &format!("{what}{told}"), result.map(drop));
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let wanted: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|word| !word.starts_with('-'))
-        .collect();
     let cluster = support::cluster();
-    let proxy = BemiProcess::start(cluster);
+    let upstream = cluster.url("postgres", &[("sslmode", "disable")]);
+    let proxy = BemiProcess::start(&upstream, &std::env::temp_dir(), &[]);
     let mut score = Score::default();
-    for app in APPS {
-        if !wanted.is_empty() && !wanted.iter().any(|name| name == app.name) {
-            continue;
-        }
+    for app in APPS.iter().filter(|app| is_wanted(app.name)) {
         if let Some(missing) = app.missing() {
-            println!(
-                "NOT RUN {}: no {missing}; scripts/install-examples.sh installs it",
-                app.name
-            );
-            score.left_out += usize::from(app.is_optional);
-            score.failed += usize::from(!app.is_optional);
+            let script = "scripts/install-examples.sh";
+            score.leave_out(app.name, &missing, script, app.is_optional);
             continue;
         }
         crowd(app, cluster, proxy.port(), &mut score).await;
         if app.tells_the_story {
             let told = story::tell(app, cluster, proxy.port()).await;
-            score.count(app, "the table changes tells who did what", told);
+            count(&mut score, app, "the table changes tells who did what", told);
         }
     }
-    println!(
-        "\n{} passed, {} failed, {} applications not run",
-        score.passed, score.failed, score.left_out
-    );
-    if score.failed == 0 && score.passed > 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    score.end()
 }
 
 /// Many at the same time.
@@ -99,7 +60,7 @@ async fn crowd(app: &App, cluster: &Cluster, proxy: u16, score: &mut Score) {
     let database = database(cluster).await;
     let running = match app.start(proxy, &database).await {
         Ok(running) => running,
-        Err(why) => return score.count(app, "starts", Err(why)),
+        Err(why) => return count(score, app, "starts", Err(why)),
     };
     let wal = WalReader::create(cluster, &database).await;
     let visits = visitors::crowd(app.api, running.port()).await;
@@ -109,16 +70,21 @@ async fn crowd(app: &App, cluster: &Cluster, proxy: u16, score: &mut Score) {
     let answered = visits
         .verdict()
         .map_err(|why| format!("{why}\n{}", running.log()));
-    score.count(app, "answers", answered);
+    count(score, app, "answers", answered);
     // One of them is the reader's.
     let shared = if connections - 1 <= POOL_SIZE {
         Ok(String::new())
     } else {
         Err(format!("    {} connections", connections - 1))
     };
-    score.count(app, &format!("has no more than {POOL_SIZE} connections"), shared);
+    count(
+        score,
+        app,
+        &format!("has no more than {POOL_SIZE} connections"),
+        shared,
+    );
     let blamed = blame::judge(app, &visits.expected, &transactions);
-    score.count(app, "every change carries its request", blamed);
+    count(score, app, "every change carries its request", blamed);
 }
 
 /// How many there are to this database.

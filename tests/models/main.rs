@@ -15,6 +15,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use support::cluster;
+use support::score::{Score, is_wanted};
 use support::track_process::TrackProcess;
 
 const TABLE: &str = "CREATE TABLE todo (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, task text NOT NULL, \
@@ -51,36 +52,18 @@ const NAMES: [&str; 3] = ["prisma", "sqlalchemy", "rails"];
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let wanted: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|word| !word.starts_with('-'))
-        .collect();
     let databases = [
         ("one plain table", database(&[]).await),
         ("a partitioned table", database(&["--retention", "90d"]).await),
     ];
-    let (mut passed, mut failed) = (0, 0);
-    for name in NAMES {
-        if !wanted.is_empty() && !wanted.iter().any(|word| word == name) {
-            continue;
-        }
+    let mut score = Score::default();
+    for name in NAMES.into_iter().filter(|name| is_wanted(name)) {
         for (kind, database) in &databases {
             println!("{name}, on {kind}:");
-            match run(name, database) {
-                Ok(()) => passed += 1,
-                Err(why) => {
-                    println!("FAILED  {name}, on {kind}: {why}");
-                    failed += 1;
-                }
-            }
+            score.count(name, &format!("on {kind}"), run(name, database));
         }
     }
-    println!("\n{passed} passed, {failed} failed");
-    if failed == 0 && passed > 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    score.end()
 }
 
 /// A database with the table `changes`, filled by `bemi track` with these arguments.

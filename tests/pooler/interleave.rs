@@ -22,11 +22,11 @@ use tokio_postgres::Client;
 
 use crate::lane::{Action, Lane};
 use crate::moves::{ALL, Author, Move, SCENES, any, chance};
-use crate::support;
 use crate::support::pgbouncer::{Options, PgBouncer};
 use crate::support::proxy::{self, RunningProxy, background};
 use crate::support::raw::Frame;
 use crate::support::wal::{Item, WalReader};
+use crate::support::{self, number};
 
 /// A pooler, and where the proxy is.
 #[derive(Clone)]
@@ -403,9 +403,6 @@ fn in_turn(teller: &mut Teller<'_>, scenes: [&[Move]; 2], ahead: usize) {
 /// other, not in one of three; `BEMI_SEED=10017 BEMI_SEQUENCES=1` has some random moves again.
 pub fn run(topology: &Topology, what: &str) {
     let mut stage = background().block_on(Stage::new(topology));
-    let number = |name: &str, default: u64| {
-        std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
-    };
     let mut stories = BTreeMap::new();
     let mut round = 0;
     let is_exhaustive = std::env::var_os("BEMI_EXHAUSTIVE").is_some();

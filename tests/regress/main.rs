@@ -25,6 +25,7 @@ use bemi::demo::cluster::Binaries;
 use compare::Comparison;
 use stage::{Stage, Way};
 use suite::{SUITES, Suite};
+use support::score::is_wanted;
 use workspace::Workspace;
 
 /// Where `scripts/install-regress.sh` installs, or the suites of another version are.
@@ -35,10 +36,6 @@ fn installed() -> PathBuf {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let wanted: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|word| !word.starts_with('-'))
-        .collect();
     let _panics = support::panics::watch();
     let is_exact = match announce() {
         Ok(is_exact) => is_exact,
@@ -52,10 +49,7 @@ async fn main() -> ExitCode {
         "suite", "tests", "same", "different", "messages"
     );
     let (mut all_well, mut ran) = (true, false);
-    for suite in SUITES {
-        if !wanted.is_empty() && !wanted.iter().any(|name| name == suite.name) {
-            continue;
-        }
+    for suite in SUITES.iter().filter(|suite| is_wanted(suite.name)) {
         ran = true;
         let line = match run(suite).await {
             Ok(comparison) => {

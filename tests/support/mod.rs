@@ -19,6 +19,7 @@
 // Every test binary compiles all of this and uses some of it.
 #![allow(dead_code)]
 
+pub mod bemi_process;
 pub mod conversation;
 pub mod panics;
 pub mod pgbouncer;
@@ -26,6 +27,7 @@ pub mod program;
 pub mod proxy;
 pub mod raw;
 pub mod referee;
+pub mod score;
 pub mod track_process;
 pub mod version;
 pub mod wal;
@@ -44,6 +46,16 @@ use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
 pub fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(|| Cluster::start(&ClusterOptions::default()).expect("a throw-away server"))
+}
+
+/// A number that is asked for in the environment.
+pub fn number(variable: &str, default: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|error| panic!("{variable}={text}: {error}")),
+        Err(_) => default,
+    }
 }
 
 /// Makes a fresh, empty database and returns its name.

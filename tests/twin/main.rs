@@ -35,7 +35,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use coverage::Coverage;
 use session::Session;
 use stage::Stage;
-use support::panics;
+use support::{number, panics};
 
 /// Fewer sessions than this need not have shown everything there is.
 const ENOUGH_FOR_ALL: u64 = 500;
@@ -128,14 +128,5 @@ impl Speaker {
                 panic!("{session}\n{why}\n\nHeld again, it does not fail: it needs luck.\nAgain: {replay}")
             }
         }
-    }
-}
-
-fn number(variable: &str, default: u64) -> u64 {
-    match std::env::var(variable) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|error| panic!("{variable}={text}: {error}")),
-        Err(_) => default,
     }
 }

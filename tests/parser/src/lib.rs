@@ -21,5 +21,6 @@ pub mod parser;
 pub mod psql;
 pub mod scanner;
 pub mod spec;
+pub mod tally;
 pub mod tree;
 pub mod walk;

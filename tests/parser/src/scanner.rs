@@ -131,7 +131,7 @@ pub fn check_normal(text: &str, tokens: &[ScanToken]) -> Result<(), String> {
     } else {
         Err(format!(
             "normalised to {:?} instead of {expected:?}",
-            String::from_utf8_lossy(&ours)
+            ours.escape_ascii().to_string()
         ))
     }
 }

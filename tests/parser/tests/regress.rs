@@ -6,41 +6,19 @@
 
 use std::collections::BTreeMap;
 
-use bemi_parser_test::compare::{Agreed, compare};
+use bemi_parser_test::compare::compare;
 use bemi_parser_test::corpus::{Suite, Text, sources, suite};
-use bemi_parser_test::mutate::mutant;
 use bemi_parser_test::parser;
+use bemi_parser_test::tally::{Tally, assert_none_wrong, hold_mutants};
 
 fn suite_of_the_sources() -> Suite {
     suite(&sources().expect("sources: scripts/install-regress-sources.sh fetches them"))
 }
 
-#[derive(Default)]
-struct Count {
-    texts: usize,
-    parsed: usize,
-    scanned: usize,
-    statements: usize,
-    refused_later: usize,
-    writes: usize,
-}
-
-impl Count {
-    fn add(&mut self, agreed: Agreed) {
-        self.texts += 1;
-        self.parsed += usize::from(agreed.is_parsed);
-        self.scanned += usize::from(agreed.is_scanned);
-        self.statements += agreed.statements;
-        self.refused_later += agreed.refused_later;
-        self.writes += agreed.writes;
-    }
-}
-
 #[test]
-#[ignore = "needs the sources: make test-lexer"]
 fn every_statement_of_the_suite_means_the_same_to_both() {
     let suite = suite_of_the_sources();
-    let mut count = Count::default();
+    let mut count = Tally::default();
     let mut wrong = Vec::new();
     let mut refused: BTreeMap<String, usize> = BTreeMap::new();
     for source in &suite.sources {
@@ -78,13 +56,7 @@ fn every_statement_of_the_suite_means_the_same_to_both() {
     for (path, refused) in refused.iter().filter(|(_, refused)| **refused > 9) {
         println!("  {refused} refused of {path}");
     }
-    let shown = wrong.len().min(40);
-    assert!(
-        wrong.is_empty(),
-        "{}\n{} wrong",
-        wrong[..shown].join("\n----\n"),
-        wrong.len()
-    );
+    assert_none_wrong(&wrong);
     assert!(count.parsed > 30_000, "{} texts", count.parsed);
     assert!(
         count.parsed * 100 > count.texts * 97,
@@ -94,7 +66,6 @@ fn every_statement_of_the_suite_means_the_same_to_both() {
 
 /// What one file sends, sent at once: only texts that the parser takes can stand together.
 #[test]
-#[ignore = "needs the sources: make test-lexer"]
 fn every_file_of_the_suite_as_one_text_has_the_same_boundaries() {
     let mut statements = 0;
     for source in suite_of_the_sources().sources {
@@ -128,13 +99,7 @@ fn whole(text: &Text) -> String {
 }
 
 #[test]
-#[ignore = "needs the sources: make test-lexer"]
 fn changed_at_random_the_suite_still_means_the_same() {
-    let number = |name: &str| {
-        std::env::var(name)
-            .ok()
-            .map(|value| value.parse::<u64>().expect("a number"))
-    };
     let texts = suite_of_the_sources()
         .sources
         .into_iter()
@@ -143,31 +108,5 @@ fn changed_at_random_the_suite_still_means_the_same() {
         .map(|text| text.text)
         .filter(|text| text.len() < 2_000)
         .collect();
-    let first = number("BEMI_SEED").unwrap_or(0);
-    let seeds = number("MUTANTS").unwrap_or(100_000);
-    let mut count = Count::default();
-    let mut wrong = Vec::new();
-    for seed in first..first + seeds {
-        let mutant = mutant(seed, &corpus);
-        match compare(&mutant.text, seed % 4 != 0, mutant.markers) {
-            Ok(agreed) => count.add(agreed),
-            Err(error) => wrong.push(format!("BEMI_SEED={seed}: {error}\n{}", mutant.text)),
-        }
-    }
-    println!(
-        "{seeds} texts: {} parsed ({} statements, {} writes), {} scanned",
-        count.parsed, count.statements, count.writes, count.scanned
-    );
-    let shown = wrong.len().min(30);
-    assert!(
-        wrong.is_empty(),
-        "{}\n{} wrong",
-        wrong[..shown].join("\n----\n"),
-        wrong.len()
-    );
-    assert!(
-        seeds < 1000 || count.parsed as u64 > seeds / 8,
-        "{} of {seeds} texts were SQL",
-        count.parsed
-    );
+    hold_mutants(&corpus, 100_000);
 }

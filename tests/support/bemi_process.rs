@@ -4,8 +4,6 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use bemi::demo::cluster::Cluster;
-
 /// A running `bemi proxy`, killed when dropped.
 pub struct BemiProcess {
     process: Child,
@@ -13,16 +11,13 @@ pub struct BemiProcess {
 }
 
 impl BemiProcess {
-    /// In front of this server, with TLS on both legs; `files` has certificates and users.
-    pub fn start(server: &Cluster, files: &Path) -> Self {
-        // Clients bind their login to the proxy's certificate, it binds its own to the server's.
-        let arguments = "proxy --listen 127.0.0.1:0 --tls-certificate proxy.crt --tls-key proxy.key \
-                         --auth-mode scram --users-file users.txt";
-        let upstream = [("sslmode", "verify-full"), ("sslrootcert", "root.crt")];
+    /// `bemi proxy` in front of what this URL says, with more arguments, which may name files of `directory`.
+    pub fn start(upstream: &str, directory: &Path, more: &[&str]) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_bemi"))
-            .args(arguments.split(' '))
-            .current_dir(files)
-            .env("BEMI_UPSTREAM", server.url("postgres", &upstream))
+            .args(["proxy", "--listen", "127.0.0.1:0"])
+            .args(more)
+            .current_dir(directory)
+            .env("BEMI_UPSTREAM", upstream)
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
