@@ -113,12 +113,12 @@ impl Session {
 
     /// Whether an execution writes what depends on replies that have not come.
     pub(super) fn execution_must_wait(&self, prepared: &Prepared) -> bool {
-        let statement = prepared.statement();
-        let is_block_only = statement.is_some_and(|statement| statement.kind == Kind::BlockOnlyWrite);
-        if is_block_only && self.replies.closed_groups_control_transaction() {
+        if self.block_is_uncertain(prepared.statement()) {
             return true;
         }
-        let writes = statement.is_some_and(|statement| !matches!(self.writes(statement), Writes::No));
+        let writes = prepared
+            .statement()
+            .is_some_and(|statement| !matches!(self.writes(statement), Writes::No));
         let gets_a_message = writes && !self.in_hot_standby && !self.current().in_failed_transaction();
         gets_a_message && self.must_wait(self.replies.open_group_controls_transaction())
     }
@@ -173,6 +173,14 @@ impl Session {
             || !self.confirmed.in_explicit_block()
             || self.replies.closed_groups_control_transaction();
         self.replies.closed_groups_change_setting() || (may_end && !self.confirmed.setting_is_settled())
+    }
+
+    /// Whether one of these is a write only inside of a transaction block, and replies that have not come tell whether
+    /// there is one: a message ahead of it outside of a block would make it fail.
+    pub(super) fn block_is_uncertain<'a>(&self, statements: impl IntoIterator<Item = &'a Statement>) -> bool {
+        let mut statements = statements.into_iter();
+        self.replies.closed_groups_control_transaction()
+            && statements.any(|statement| statement.kind == Kind::BlockOnlyWrite)
     }
 
     /// A write without context takes back what an earlier message of its transaction said.

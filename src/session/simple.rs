@@ -41,7 +41,7 @@ impl Session {
         let depends_on_context = verdict.may_write() || self.policy.is_pooled;
         if (depends_on_context && self.must_wait(verdict.may_end_transaction()))
             || self.executes_uncertain(&verdict)
-            || (verdict.has_block_only_write() && self.replies.closed_groups_control_transaction())
+            || self.block_is_uncertain(verdict.statements())
         {
             return Step::Wait;
         }

@@ -124,13 +124,6 @@ impl Verdict {
             .any(|statement| is_candidate(&statement.kind))
     }
 
-    /// Whether one of its statements is a write where a transaction block is open, and must be left alone elsewhere.
-    pub fn has_block_only_write(&self) -> bool {
-        self.statements()
-            .iter()
-            .any(|statement| statement.kind == Kind::BlockOnlyWrite)
-    }
-
     /// Whether one of its statements may end a transaction.
     pub fn may_end_transaction(&self) -> bool {
         let ends = |kind: &Kind| {
