@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::Plan;
 use crate::figures::{cpu_time, median, memory};
-use crate::peers::{Options, Stage, Way};
 use crate::raw::Session;
+use crate::stage::{Options, Stage, Way};
 use crate::table::Table;
 
 /// Rows of the table `big`, of about 1,000 bytes each: 1 GB.

@@ -8,15 +8,14 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
 use crate::Plan;
 use crate::figures::{cpu_time, memory, quantile};
-use crate::peers::{Options, Stage, Way};
 use crate::raw::startup;
+use crate::stage::{Options, Stage, Way};
 use crate::table::Table;
 
 const CONNECTIONS: usize = 5_000;
@@ -66,7 +65,7 @@ pub fn crowd(_: &Plan) -> Vec<Table> {
                 if is_tls { "TLS, both legs" } else { "plain text" }.to_owned(),
                 way.name.to_owned(),
             ];
-            cells.extend(runtime.block_on(arrive(way, is_tls)));
+            cells.extend(runtime.block_on(arrive(way, is_tls.then(|| connector(&stage.authority)))));
             table.row(cells);
             stage.wait_until_quiet();
         }
@@ -75,10 +74,9 @@ pub fn crowd(_: &Plan) -> Vec<Table> {
 }
 
 /// Connects all, and counts.
-async fn arrive(way: &Way, is_tls: bool) -> Vec<String> {
+async fn arrive(way: &Way, connector: Option<TlsConnector>) -> Vec<String> {
     let memory_before = way.pid.map(|pid| memory(pid).0);
     let cpu_before = way.pid.map(cpu_time);
-    let connector = is_tls.then(connector);
     let mut arriving = JoinSet::new();
     for _ in 0..CONNECTIONS {
         let (port, connector) = (way.port, connector.clone());
@@ -160,52 +158,14 @@ async fn open(port: u16, connector: Option<TlsConnector>) -> std::io::Result<Con
     }
 }
 
-fn connector() -> TlsConnector {
-    let provider = Arc::new(ring::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+fn connector(authority: &str) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(authority.as_bytes()).expect("a certificate");
+    roots.add(root).expect("a root");
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+        .with_root_certificates(roots)
         .with_no_client_auth();
     TlsConnector::from(Arc::new(config))
-}
-
-/// The client is not what is measured: it believes everybody.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

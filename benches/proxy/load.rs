@@ -2,8 +2,8 @@
 
 use crate::Plan;
 use crate::figures::median;
-use crate::peers::{Options, Stage, Way};
 use crate::pgbench::{Figure, Load, Script};
+use crate::stage::{Options, Stage, Way};
 use crate::table::Table;
 
 /// How many clients at once.

@@ -13,15 +13,18 @@ mod figures;
 mod load;
 mod peers;
 mod pgbench;
+#[path = "../../tests/support/program.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod program;
 mod raw;
+mod stage;
 mod statements;
 mod table;
-mod trust;
 
 use std::fs;
 use std::path::Path;
 
-use peers::Stage;
+use stage::Stage;
 use table::Table;
 
 /// Asked for on the command line.

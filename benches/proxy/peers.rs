@@ -1,61 +1,63 @@
-//! The server, and what stands in front of it.
+//! What stands in front of the server.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use bemi::demo::cluster::{Account, Cluster, ClusterOptions, ServerTls};
+use bemi::demo::cluster::{Account, Cluster};
+use bemi::tls::generate::Generated;
 use tempfile::TempDir;
 
-use crate::trust::Certificate;
-
-/// Of the first role, for the ways that ask for it.
-pub const PASSWORD: &str = "secret";
+use crate::program;
+use crate::stage::{Options, PASSWORD};
 
 /// For whoever starts slowly.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Where a load can be sent.
-#[derive(Clone, Debug)]
-pub struct Way {
-    pub name: &'static str,
-    pub port: u16,
-    /// The process in between.
-    pub pid: Option<u32>,
-}
+/// Each, and whether it can only pass TLS on as it is.
+pub const PEERS: [(&str, Starter, bool); 3] = [
+    ("PgBouncer", start_pgbouncer, false),
+    ("HAProxy", start_haproxy, true),
+    ("bemi", start_bemi, false),
+];
 
-/// How the ways are set up.
-#[derive(Clone, Copy, Default)]
-pub struct Options {
-    /// Clients speak TLS.
-    pub client_tls: bool,
-    /// The server is spoken to by TLS.
-    pub server_tls: bool,
-    /// Passwords are asked for (SCRAM); else everybody is trusted.
-    pub password: bool,
-    /// Connections there may be.
-    pub connections: usize,
-}
-
-/// A server, and the peers in front of it.
-pub struct Stage {
-    pub cluster: Cluster,
-    /// Directly, and through each of those in between.
-    pub ways: Vec<Way>,
-    pub pgbench: PathBuf,
-    pub psql: PathBuf,
-    _between: Vec<Between>,
-}
-
-/// A process that ends with this one.
-struct Between {
+/// A process in between, which ends with this one.
+pub struct Between {
     child: Child,
+    pub port: u16,
     _directory: TempDir,
+}
+
+impl Between {
+    /// Starts it, and returns when it listens.
+    pub fn start(
+        name: &str,
+        starter: Starter,
+        cluster: &Cluster,
+        trust: &Generated,
+        options: &Options,
+    ) -> Self {
+        let directory = directory(trust);
+        let port = free_port();
+        let child = starter(directory.path(), port, cluster, options)
+            .spawn()
+            .expect(name);
+        wait_for(port, name);
+        Self {
+            child,
+            port,
+            _directory: directory,
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
 }
 
 impl Drop for Between {
@@ -66,167 +68,19 @@ impl Drop for Between {
     }
 }
 
-impl Stage {
-    /// What a page should say about the machine.
-    pub fn describe() -> String {
-        let cores = std::thread::available_parallelism().map_or(0, usize::from);
-        let version = |program: &str, argument: &str| -> String {
-            let output = Command::new(program).arg(argument).output();
-            let text = output
-                .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-                .unwrap_or_default()
-                .replace("psql (PostgreSQL)", "PostgreSQL");
-            let line = text.lines().next().unwrap_or("?");
-            line.split(" (")
-                .next()
-                .unwrap_or(line)
-                .split(" 20")
-                .next()
-                .unwrap_or(line)
-                .to_owned()
-        };
-        let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = cpu
-            .lines()
-            .find_map(|line| line.strip_prefix("model name\t: "))
-            .unwrap_or("unknown processor")
-            .to_owned();
-        format!(
-            "{cores} cores ({model}); everything on this machine: {}, {}, {}, bemi {}.",
-            version("psql", "--version"),
-            version("pgbouncer", "--version"),
-            version("/usr/sbin/haproxy", "-v"),
-            env!("CARGO_PKG_VERSION"),
-        )
-    }
-
-    /// Starts all of them.
-    ///
-    /// # Panics
-    /// When one does not start.
-    pub fn set(options: &Options) -> Self {
-        let trust = Certificate::new();
-        let connections = options.connections.max(100);
-        let mut settings = ClusterOptions::default()
-            .setting("max_connections", &(2 * connections + 10).to_string())
-            .setting("shared_buffers", "512MB")
-            .setting("max_wal_size", "8GB")
-            .setting("autovacuum", "off");
-        settings.password = Some(PASSWORD.to_owned());
-        let method = if options.password {
-            "scram-sha-256"
-        } else {
-            "trust"
-        };
-        settings.hba = Some(format!(
-            "local all all trust\nhost all all 127.0.0.1/32 {method}\n"
-        ));
-        settings.tls = Some(ServerTls {
-            cert_pem: trust.cert.clone(),
-            key_pem: trust.key.clone(),
-            client_ca_pem: None,
-        });
-        let cluster = Cluster::start(&settings).expect("a throw-away server");
-        let program = |name: &str| {
-            let beside = cluster.bin_dir().join(name);
-            // Servers bundled without their clients leave these to the PATH.
-            if beside.exists() {
-                beside
-            } else {
-                PathBuf::from(name)
-            }
-        };
-        let (pgbench, psql) = (program("pgbench"), program("psql"));
-        let mut ways = vec![Way {
-            name: "direct",
-            port: cluster.port(),
-            pid: None,
-        }];
-        let mut between = Vec::new();
-        let all: [(&'static str, Starter); 3] = [
-            ("PgBouncer", start_pgbouncer),
-            ("HAProxy", start_haproxy),
-            ("bemi", start_bemi),
-        ];
-        for (name, start) in all {
-            // HAProxy passes TLS on as it is.
-            if name == "HAProxy" && options.client_tls != options.server_tls {
-                continue;
-            }
-            let directory = directory(&trust);
-            let port = free_port();
-            let child = start(directory.path(), port, cluster.port(), options)
-                .spawn()
-                .expect(name);
-            wait_for(port, name);
-            ways.push(Way {
-                name,
-                port,
-                pid: Some(child.id()),
-            });
-            between.push(Between {
-                child,
-                _directory: directory,
-            });
-        }
-        Self {
-            cluster,
-            ways,
-            pgbench,
-            psql,
-            _between: between,
-        }
-    }
-
-    /// Runs SQL directly. Returns what it printed.
-    pub fn sql(&self, sql: &str) -> String {
-        let output = Command::new(&self.psql)
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h"])
-            .arg(self.cluster.socket_dir())
-            .args([
-                "-p",
-                &self.cluster.port().to_string(),
-                "-U",
-                "postgres",
-                "-c",
-                sql,
-            ])
-            .output()
-            .expect("psql");
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    }
-
-    /// Returns when the clients of the way before have left, and PgBouncer has let go of the server.
-    pub fn wait_until_quiet(&self) {
-        let others = "SELECT count(*) FROM pg_stat_activity \
-                      WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
-        while self.sql(others) != "0" {
-            sleep(Duration::from_millis(100));
-        }
-    }
-}
-
-type Starter = fn(&Path, u16, u16, &Options) -> Command;
+/// Writes the configuration, and returns the command: from files in a directory, at this port, in front of a server.
+pub type Starter = fn(&Path, u16, &Cluster, &Options) -> Command;
 
 /// A directory with the certificate, for a process that may not be ours.
-fn directory(trust: &Certificate) -> TempDir {
+fn directory(trust: &Generated) -> TempDir {
     let directory = tempfile::tempdir().expect("a directory");
-    fs::write(directory.path().join("server.crt"), &trust.cert).expect("the certificate");
-    fs::write(directory.path().join("server.key"), &trust.key).expect("the key");
-    fs::write(
-        directory.path().join("both.pem"),
-        format!("{}{}", trust.cert, trust.key),
-    )
-    .expect("both");
+    fs::write(directory.path().join("server.crt"), &trust.cert_pem).expect("the certificate");
+    fs::write(directory.path().join("server.key"), &trust.key_pem).expect("the key");
     directory
 }
 
-fn start_pgbouncer(directory: &Path, port: u16, server: u16, options: &Options) -> Command {
+fn start_pgbouncer(directory: &Path, port: u16, cluster: &Cluster, options: &Options) -> Command {
+    let server = cluster.port();
     let file = directory.join("pgbouncer.ini");
     let users = directory.join("users.txt");
     let path = |name: &str| directory.join(name).display().to_string();
@@ -255,7 +109,7 @@ fn start_pgbouncer(directory: &Path, port: u16, server: u16, options: &Options) 
     });
     fs::write(&file, text).expect("the configuration");
     fs::write(&users, format!("\"postgres\" \"{PASSWORD}\"\n")).expect("the users");
-    let mut command = Command::new("pgbouncer");
+    let mut command = Command::new(program::find(cluster, "pgbouncer"));
     command.arg("--quiet").arg(&file).stdin(Stdio::null());
     // It refuses to run as root.
     if fs::metadata(directory).expect("the directory").uid() == 0 {
@@ -271,7 +125,8 @@ fn start_pgbouncer(directory: &Path, port: u16, server: u16, options: &Options) 
     command
 }
 
-fn start_haproxy(directory: &Path, port: u16, server: u16, options: &Options) -> Command {
+fn start_haproxy(directory: &Path, port: u16, cluster: &Cluster, options: &Options) -> Command {
+    let server = cluster.port();
     let file = directory.join("haproxy.cfg");
     let text = format!(
         "global\n  maxconn {}\ndefaults\n  mode tcp\n  timeout connect 10s\n  timeout client 1h\n  timeout server 1h\n\
@@ -279,13 +134,14 @@ fn start_haproxy(directory: &Path, port: u16, server: u16, options: &Options) ->
         options.connections.max(100) + 10
     );
     fs::write(&file, text).expect("the configuration");
-    let mut command = Command::new("/usr/sbin/haproxy");
+    let mut command = Command::new(program::find(cluster, "haproxy"));
     // In the foreground, one process.
     command.arg("-db").arg("-f").arg(&file).stdin(Stdio::null());
     command
 }
 
-fn start_bemi(directory: &Path, port: u16, server: u16, options: &Options) -> Command {
+fn start_bemi(directory: &Path, port: u16, cluster: &Cluster, options: &Options) -> Command {
+    let server = cluster.port();
     let mode = if options.server_tls { "require" } else { "disable" };
     let file = directory.join("proxy.toml");
     let mut text = format!(

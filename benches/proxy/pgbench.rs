@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::figures::{cpu_time, quantile};
-use crate::peers::{PASSWORD, Way};
+use crate::stage::{PASSWORD, Way};
 
 /// Of the transactions, this share is written down with its latency: writing costs pgbench time.
 const SAMPLED: &str = "0.2";

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use crate::Plan;
 use crate::figures::{cpu_time, median, memory};
-use crate::peers::{Options, Stage};
 use crate::raw::Session;
+use crate::stage::{Options, Stage};
 use crate::table::Table;
 
 /// Lengths, in kilobytes.
