@@ -75,7 +75,10 @@ impl PgBouncer {
         );
         fs::write(&file, configuration).expect("a configuration");
         let program = if options.is_newer {
-            newer()
+            // Whoever it runs as need not be able to get into the checkout.
+            let copy = directory.path().join("pgbouncer");
+            fs::copy(newer(), &copy).expect("a copy of PgBouncer");
+            copy
         } else {
             program::find(cluster, "pgbouncer")
         };
