@@ -3,7 +3,7 @@
 # VERSIONS='14 18' make test-versions.
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-twin test-lexer test-versions test-clients test-models test-regress test-examples chaos fuzz lint fmt fmt-check deny bench bench-track check build-tools postgres
+.PHONY: help build demo test test-twin test-lexer test-versions test-clients test-models test-regress test-examples chaos fuzz lint fmt fmt-check deny bench bench-micro bench-track check build-tools postgres
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ deny: build-tools ## licences, duplicates, sources and known vulnerabilities of 
 bench: build-tools postgres ## what the proxy costs, beside PgBouncer and HAProxy; some 40 minutes, on a quiet machine; ARGS='rounds=1 seconds=2 select' for less
 	scripts/install-bench-tools.sh
 	cargo bench --locked --bench proxy -- $(or $(ARGS),write)
+
+bench-micro: build-tools ## what the pure parts cost, in nanoseconds; ARGS=session for one group
+	cargo bench --locked --bench micro -- $(ARGS)
 
 bench-track: build-tools postgres ## what bemi track keeps up with; ROWS=100000 for a smaller backlog
 	cargo bench --locked --bench track -- $(ROWS) $(ROUNDS)
