@@ -72,7 +72,8 @@ pub struct Upstream {
     pub url: UpstreamUrl,
     /// `pooler`: what stands between the proxy and the server. Default `none`.
     pub pooler: Pooler,
-    /// `connect_timeout`: name lookup, TCP and TLS together, where the URL has no `connect_timeout`. Default 10 s.
+    /// `connect_timeout`: name lookup, TCP and TLS together, where the URL has no `connect_timeout`. Default 30 s: a server
+    /// that forks for each of thousands of connections at once answers the last of them late.
     pub connect_timeout: Duration,
 }
 
@@ -82,7 +83,7 @@ impl Upstream {
         Self {
             url,
             pooler: Pooler::None,
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(30),
         }
     }
 }

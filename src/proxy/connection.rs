@@ -75,7 +75,7 @@ pub(super) async fn serve(accepted: Accepted, address: Option<IpAddr>, shared: A
     let mut watcher = shared.phases.watch();
     tokio::select! {
         biased;
-        opened = timeout(until(deadline), begin(accepted, &generation)) => match opened {
+        opened = timeout(until(deadline), Box::pin(begin(accepted, &generation))) => match opened {
             Ok(Ok((stream, request))) => {
                 Connection { generation, shared: &shared, address, deadline }.answer(stream, request).await;
             }
@@ -140,11 +140,11 @@ impl Connection<'_> {
         match request {
             Request::Session(packet) => self.session(stream, packet).await,
             Request::Cancel(packet) => {
-                let passed = cancel::pass_on(stream, &packet, &self.generation.upstream);
+                let passed = Box::pin(cancel::pass_on(stream, &packet, &self.generation.upstream));
                 _ = timeout(self.generation.config.limits.handshake_timeout, passed).await;
             }
             Request::OtherProtocol(packet) => {
-                let refused = self.let_server_refuse(stream, &packet);
+                let refused = Box::pin(self.let_server_refuse(stream, &packet));
                 _ = timeout(until(self.deadline), refused).await;
             }
             // In the words of the server, here and below.
@@ -215,7 +215,9 @@ impl Connection<'_> {
         } else {
             packet.clone()
         };
-        let outcome = match timeout(until(self.deadline), self.log_in(client, &message, &packet)).await {
+        // In a box, which is gone when the session begins: what it takes to log in is larger than a session.
+        let logged_in = Box::pin(self.log_in(client, &message, &packet));
+        let outcome = match timeout(until(self.deadline), logged_in).await {
             Ok(Some((client, server))) => self.relay(client, server, &message, who.clone(), value).await,
             Ok(None) => return,
             Err(_) => {
@@ -322,7 +324,8 @@ impl Connection<'_> {
         value: Option<Arc<Context>>,
     ) -> (End, Traffic, Counters) {
         if message.asks_for_replication() {
-            let (end, traffic) = relay::pipe(client, server, self.shared.phases.watch()).await;
+            let pipe = Box::pin(relay::pipe(client, server, self.shared.phases.watch()));
+            let (end, traffic) = pipe.await;
             return (end, traffic, Counters::default());
         }
         let (policy, verdicts) = (
@@ -331,9 +334,8 @@ impl Connection<'_> {
         );
         let session = Session::new(policy, verdicts, who, value);
         let buffer = self.generation.config.limits.buffer_bytes;
-        Relay::new(client, server, session, buffer)
-            .run(self.shared.phases.watch())
-            .await
+        let relay = Box::new(Relay::new(client, server, session, buffer));
+        relay.run(self.shared.phases.watch()).await
     }
 }
 

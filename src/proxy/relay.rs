@@ -61,7 +61,8 @@ impl Side {
     pub fn new(stream: Stream, held: BytesMut) -> Self {
         Self {
             stream,
-            held,
+            // An empty one still has the room that was made for the login.
+            held: if held.is_empty() { BytesMut::new() } else { held },
             pending: BytesMut::new(),
             needs_flush: false,
             has_ended: false,
@@ -182,8 +183,8 @@ impl Relay {
         }
     }
 
-    /// Relays until either side, or the proxy, ends it.
-    pub async fn run(mut self, mut watcher: Watcher) -> (End, Traffic, Counters) {
+    /// Relays until either side, or the proxy, ends it. In a box, since an async function has room for each argument twice.
+    pub async fn run(mut self: Box<Self>, mut watcher: Watcher) -> (End, Traffic, Counters) {
         let mut phase = watcher.current();
         let end = loop {
             let relayed = std::future::poll_fn(|context| self.poll(context, phase));
