@@ -5,7 +5,6 @@
 mod talk;
 
 use std::hint::black_box;
-use std::sync::Arc;
 
 use bemi::context::{Context, payload};
 use bemi::session::{Verdict, VerdictCache};
@@ -151,41 +150,23 @@ fn cache(criterion: &mut Criterion) {
 
 fn session(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("session");
-    for (name, script, context) in [
+    let insert = "INSERT INTO todo (task) VALUES ('Sleep') RETURNING id";
+    let select = "SELECT task FROM todo WHERE id = 4711";
+    let said = Some(CONTEXT);
+    let scripts = [
         ("select, prepared", Script::prepared(SELECT, false), None),
-        (
-            "select, prepared, context",
-            Script::prepared(SELECT, false),
-            Some(CONTEXT),
-        ),
-        (
-            "select, simple",
-            Script::simple("SELECT task FROM todo WHERE id = 4711", false),
-            None,
-        ),
+        ("select, prepared, context", Script::prepared(SELECT, false), said),
+        ("select, simple", Script::simple(select, false), None),
         ("insert, prepared", Script::prepared(INSERT, false), None),
-        (
-            "insert, prepared, context",
-            Script::prepared(INSERT, true),
-            Some(CONTEXT),
-        ),
-        (
-            "insert, simple",
-            Script::simple("INSERT INTO todo (task) VALUES ('Sleep')", false),
-            None,
-        ),
-        (
-            "insert, simple, context",
-            Script::simple("INSERT INTO todo (task) VALUES ('Sleep')", true),
-            Some(CONTEXT),
-        ),
-    ] {
+        ("insert, prepared, context", Script::prepared(INSERT, true), said),
+        ("insert, simple", Script::simple(insert, false), None),
+        ("insert, simple, context", Script::simple(insert, true), said),
+    ];
+    for (name, script, context) in scripts {
         group.bench_function(name, |b| {
             let mut talk = Talk::new(context);
-            talk.prepare(&script);
-            // Once, so that what is prepared is prepared.
-            talk.once(&script, true);
-            b.iter(|| talk.once(&script, false));
+            talk.rehearse(&script);
+            b.iter(|| talk.run(&script));
         });
     }
     group.finish();
@@ -210,10 +191,6 @@ fn payloads(criterion: &mut Criterion) {
     });
     group.bench_function("build, two layers", |b| {
         b.iter(|| payload::build(black_box(&[&nothing, &said, &comment]), Some(&sql)));
-    });
-    group.bench_function("share", |b| {
-        let built = payload::build(&[&nothing, &said], Some(&sql));
-        b.iter(|| Arc::<[u8]>::from(black_box(built.clone())));
     });
     group.finish();
 }

@@ -19,12 +19,13 @@ pub struct Talk {
 
 /// What both sides say in one transaction.
 pub struct Script {
-    /// Said once, at the start.
-    preparation: Vec<u8>,
-    prepared: Vec<u8>,
+    /// Said once, at the start, and the answer.
+    preparation: [Vec<u8>; 2],
     request: Vec<u8>,
+    /// To the first request, where our own statement is prepared.
     first_reply: Vec<u8>,
     reply: Vec<u8>,
+    with_message: bool,
 }
 
 /// The bytes of what is written there.
@@ -69,11 +70,13 @@ impl Script {
             (reply.clone(), reply)
         };
         Self {
-            preparation: message(|out| {
-                frontend::write_parse(out, "s1", text, &[]);
-                frontend::write_sync(out);
-            }),
-            prepared: frames(&[PARSED, READY]),
+            preparation: [
+                message(|out| {
+                    frontend::write_parse(out, "s1", text, &[]);
+                    frontend::write_sync(out);
+                }),
+                frames(&[PARSED, READY]),
+            ],
             request: message(|out| {
                 frontend::write_bind(out, "", "s1", &[b"4711", b"17", b"t"]);
                 frontend::write_execute(out, "");
@@ -81,23 +84,21 @@ impl Script {
             }),
             first_reply,
             reply,
+            with_message,
         }
     }
 
     /// The same as a Query.
     pub fn simple(text: &str, with_message: bool) -> Self {
-        let answer = [ONE_ROW, READY];
-        let reply = if with_message {
-            frames(&[&[COLUMN, ROW, ONE_ROW], &answer[..]].concat())
-        } else {
-            frames(&answer)
-        };
+        let answer = [COLUMN, ROW, ONE_ROW];
+        let ours = if with_message { &answer[..] } else { &[] };
+        let reply = frames(&[ours, &answer, &[READY]].concat());
         Self {
-            preparation: Vec::new(),
-            prepared: Vec::new(),
+            preparation: Default::default(),
             request: message(|out| frontend::write_query(out, text.as_bytes())),
             first_reply: reply.clone(),
             reply,
+            with_message,
         }
     }
 }
@@ -117,20 +118,24 @@ impl Talk {
         talk
     }
 
-    /// Prepares the statement of a script.
-    pub fn prepare(&mut self, script: &Script) {
-        self.client(&script.preparation);
-        self.server(&script.prepared);
+    /// Prepares what a script needs, and runs it once.
+    ///
+    /// # Panics
+    /// When a message is written that the script does not expect, or none that it does.
+    pub fn rehearse(&mut self, script: &Script) {
+        let [preparation, prepared] = &script.preparation;
+        for (said, answered) in [(preparation, prepared), (&script.request, &script.first_reply)] {
+            self.client(said);
+            self.server(answered);
+        }
+        let messages = u64::from(script.with_message);
+        assert_eq!(self.session.counters().contextualised, messages);
     }
 
     /// One transaction.
-    pub fn once(&mut self, script: &Script, is_first: bool) {
+    pub fn run(&mut self, script: &Script) {
         self.client(&script.request);
-        self.server(if is_first {
-            &script.first_reply
-        } else {
-            &script.reply
-        });
+        self.server(&script.reply);
         assert!(self.session.is_idle());
     }
 

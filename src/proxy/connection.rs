@@ -73,6 +73,8 @@ pub(super) async fn serve(accepted: Accepted, address: Option<IpAddr>, shared: A
     let generation = shared.generation.load_full();
     let deadline = Instant::now() + generation.config.limits.handshake_timeout;
     let mut watcher = shared.phases.watch();
+    // What is over when the session begins, and what nobody needs more than once in a while, is boxed here and below: a
+    // task is as large as its largest future for as long as it lives, and most of them are idle sessions.
     tokio::select! {
         biased;
         opened = timeout(until(deadline), Box::pin(begin(accepted, &generation))) => match opened {
@@ -215,7 +217,6 @@ impl Connection<'_> {
         } else {
             packet.clone()
         };
-        // In a box, which is gone when the session begins: what it takes to log in is larger than a session.
         let logged_in = Box::pin(self.log_in(client, &message, &packet));
         let outcome = match timeout(until(self.deadline), logged_in).await {
             Ok(Some((client, server))) => self.relay(client, server, &message, who.clone(), value).await,
