@@ -23,15 +23,31 @@ async fn lsn(client: &Client, query: &str) -> Lsn {
 async fn an_idle_database_moves_its_slot_and_then_is_quiet() {
     const CONFIRMED: &str =
         "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = 'idle'";
-    const STORED: &str = "SELECT lsn::text || ' ' || updated_at FROM changes_progress";
+    const BEGUN: &str = "SELECT slot FROM changes_progress";
+    // There is no position as long as the slot is being made.
+    const STORED: &str = "SELECT lsn::text || ' ' || updated_at FROM changes_progress WHERE lsn IS NOT NULL";
     const END: &str = "SELECT pg_current_wal_lsn()::text";
 
     let (idle, busy) = (database(cluster()).await, database(cluster()).await);
     let arguments = ["--slot", "idle", "--set", "track.status_interval=300ms"];
-    let tracker = TrackProcess::on(cluster(), &idle, &arguments);
     let client = support::connect(cluster().port(), &idle).await;
     let other = support::connect(cluster().port(), &busy).await;
+    other
+        .batch_execute("BEGIN; SELECT pg_current_xact_id()")
+        .await
+        .expect("a transaction that writes");
+    let tracker = TrackProcess::on(cluster(), &idle, &arguments);
     let deadline = Instant::now() + PATIENCE;
+    // The slot is not made as long as that transaction is there.
+    while client.query_one(BEGUN, &[]).await.is_err() {
+        assert!(Instant::now() < deadline, "it does not begin:\n{}", tracker.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(
+        client.query_one(STORED, &[]).await.is_err(),
+        "a position without a slot"
+    );
+    other.batch_execute("COMMIT").await.expect("its end");
     while client.query_one(STORED, &[]).await.is_err() {
         assert!(Instant::now() < deadline, "it does not begin:\n{}", tracker.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
