@@ -10,7 +10,7 @@ use crate::table::Table;
 const CLIENTS: [usize; 4] = [1, 8, 64, 500];
 
 /// Of each of [`TABLES`].
-const SELECT: &str = "\\set id random(1, 100000)\nSELECT task FROM todo WHERE id = :id;\n";
+pub const SELECT: &str = "\\set id random(1, 100000)\nSELECT task FROM todo WHERE id = :id;\n";
 const INSERT: &str = "INSERT INTO log (task) VALUES ('Sleep');\n";
 const MANY: &str = "INSERT INTO log (task) SELECT 'Sleep' FROM generate_series(1, 100);\n";
 
@@ -31,7 +31,7 @@ const TABLES: &str = "
     VACUUM ANALYZE";
 
 /// The columns of most tables here.
-const HEAD: [&str; 8] = [
+pub const HEAD: [&str; 8] = [
     "load",
     "clients",
     "way",
@@ -227,40 +227,8 @@ pub fn connect(plan: &Plan) -> Vec<Table> {
     vec![table]
 }
 
-pub fn tls(plan: &Plan) -> Vec<Table> {
-    let about = "Directly: TLS to the server.";
-    let mut table = Table::new("TLS", about, &HEAD);
-    for (name, client_tls, server_tls) in [
-        ("client in plain text, server by TLS", false, true),
-        ("client by TLS, server in plain text", true, false),
-        ("both by TLS", true, true),
-    ] {
-        let options = Options {
-            client_tls,
-            server_tls,
-            ..Options::default()
-        };
-        let stage = stage(&options);
-        for protocol_load in [
-            Load::new(8, "prepared", SELECT),
-            Load::new(8, "prepared", "SELECT * FROM todo LIMIT 1000;\n"),
-        ] {
-            let name = if matches!(&protocol_load.script, Script::Own(text) if text.contains("1000")) {
-                format!("{name}; 1,000 rows")
-            } else {
-                name.to_owned()
-            };
-            let load = Load {
-                is_secret: client_tls,
-                ..protocol_load
-            };
-            compare(&mut table, plan, &stage, &name, &load);
-        }
-    }
-    vec![table]
-}
-
-fn stage(options: &Options) -> Stage {
+/// The server with its tables, and the ways.
+pub fn stage(options: &Options) -> Stage {
     let stage = Stage::set(&Options {
         connections: 520,
         ..*options
@@ -274,8 +242,8 @@ fn by_name<'a>(stage: &'a Stage, name: &str) -> &'a Way {
     stage.ways.iter().find(|way| way.name == name).expect("the way")
 }
 
-/// Each way has its turn in each round.
-fn compare(table: &mut Table, plan: &Plan, stage: &Stage, name: &str, load: &Load) {
+/// Each way has its turn in each round. Returns the medians of each.
+pub fn compare(table: &mut Table, plan: &Plan, stage: &Stage, name: &str, load: &Load) -> Vec<Figure> {
     let mut figures: Vec<Vec<Figure>> = vec![Vec::new(); stage.ways.len()];
     for _ in 0..plan.rounds {
         for (way, figures) in stage.ways.iter().zip(&mut figures) {
@@ -283,12 +251,13 @@ fn compare(table: &mut Table, plan: &Plan, stage: &Stage, name: &str, load: &Loa
             figures.push(load.run(&stage.pgbench, way, plan.seconds));
         }
     }
-    let direct = middle(&figures[0]).rate;
-    for (way, figures) in stage.ways.iter().zip(&figures) {
+    let medians: Vec<Figure> = figures.iter().map(|figures| middle(figures)).collect();
+    for (way, figure) in stage.ways.iter().zip(&medians) {
         let mut cells = vec![name.to_owned(), load.clients.to_string(), way.name.to_owned()];
-        cells.extend(cells_of(&middle(figures), direct, way));
+        cells.extend(cells_of(figure, medians[0].rate, way));
         table.row(cells);
     }
+    medians
 }
 
 fn middle(figures: &[Figure]) -> Figure {

@@ -20,6 +20,7 @@ mod raw;
 mod stage;
 mod statements;
 mod table;
+mod tls;
 
 use std::fs;
 use std::path::Path;
@@ -43,7 +44,7 @@ const GROUPS: [(&str, Group); 8] = [
     ("write", load::write),
     ("context", load::context),
     ("connect", load::connect),
-    ("tls", load::tls),
+    ("tls", tls::tls),
     ("bulk", bulk::bulk),
     ("statements", statements::statements),
     ("crowd", crowd::crowd),

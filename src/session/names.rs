@@ -6,80 +6,114 @@
 //!
 //! What a name stands for is sure enough where the definition was sent in the group that uses it: they fail together.
 //! A definition of an earlier group may fail alone, and then an older one counts, if there is one.
+//!
+//! Definitions are numbered as they are sent and leave from the front, so that a number tells by itself whether its
+//! definition is still in flight, and where. Every transaction comes by here several times.
 
 use std::collections::{HashMap, VecDeque};
 
-/// Definitions by name; `T` is cheap to clone.
+/// Definitions by name.
 #[derive(Debug)]
 pub struct Names<T> {
-    confirmed: HashMap<Box<[u8]>, T>,
+    /// Used by most transactions, and found without a hash.
+    unnamed: Standing<T>,
+    named: HashMap<Box<[u8]>, Standing<T>>,
+    /// In flight, oldest first. The last one has the number `sent`.
     pending: VecDeque<Pending<T>>,
-    /// The youngest pending definition of each name.
-    ahead: HashMap<Box<[u8]>, Pending<T>>,
+    /// How many definitions were sent so far.
     sent: u64,
 }
 
+/// What is known of one name.
+#[derive(Debug)]
+struct Standing<T> {
+    confirmed: Option<T>,
+    /// The number of the last definition sent, which may be in flight no longer; 0 for none.
+    youngest: u64,
+}
+
 /// A definition in flight.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Pending<T> {
     name: Box<[u8]>,
     /// `None` is a removal.
     definition: Option<T>,
     /// The group in which it was sent.
     group: u64,
-    /// Counts definitions.
-    serial: u64,
+}
+
+impl<T> Default for Standing<T> {
+    fn default() -> Self {
+        Self {
+            confirmed: None,
+            youngest: 0,
+        }
+    }
 }
 
 impl<T> Default for Names<T> {
     fn default() -> Self {
         Self {
-            confirmed: HashMap::new(),
+            unnamed: Standing::default(),
+            named: HashMap::new(),
             pending: VecDeque::new(),
-            ahead: HashMap::new(),
             sent: 0,
         }
     }
 }
 
-impl<T: Clone> Names<T> {
+impl<T> Names<T> {
     /// What the name will stand for if all that is in flight succeeds.
     pub fn get(&self, name: &[u8]) -> Option<&T> {
-        match self.ahead.get(name) {
+        let standing = self.standing(name)?;
+        match self.place(standing.youngest).and_then(|at| self.pending.get(at)) {
             Some(pending) => pending.definition.as_ref(),
-            None => self.confirmed.get(name),
+            None => standing.confirmed.as_ref(),
         }
     }
 
     /// Whether what the name stands for in this group depends on the fate of an earlier one.
     pub fn is_uncertain(&self, name: &[u8], group: u64) -> bool {
-        let Some(youngest) = self.ahead.get(name).filter(|youngest| youngest.group != group) else {
+        if self.pending.is_empty() {
+            return false;
+        }
+        let Some(standing) = self.standing(name) else {
             return false;
         };
-        let is_older = |pending: &Pending<T>| {
-            pending.name == youngest.name && pending.serial != youngest.serial && pending.definition.is_some()
+        let Some(at) = self.place(standing.youngest) else {
+            return false;
         };
-        self.confirmed.contains_key(name) || self.pending.iter().any(is_older)
+        let is_of_this_group = self
+            .pending
+            .get(at)
+            .is_some_and(|youngest| youngest.group == group);
+        let mut older = self.pending.iter().take(at);
+        !is_of_this_group
+            && (standing.confirmed.is_some()
+                || older.any(|pending| pending.definition.is_some() && *pending.name == *name))
     }
 
     /// Whether any name is uncertain in this group, apart from the unnamed one.
     pub fn are_uncertain(&self, group: u64) -> bool {
-        self.ahead
-            .keys()
-            .any(|name| !name.is_empty() && self.is_uncertain(name, group))
+        self.pending
+            .iter()
+            .any(|pending| !pending.name.is_empty() && self.is_uncertain(&pending.name, group))
     }
 
     /// A definition or removal (`None`) was sent to the server, in this group.
     pub fn send(&mut self, name: &[u8], definition: Option<T>, group: u64) {
         self.sent += 1;
-        let pending = Pending {
+        let standing = if name.is_empty() {
+            &mut self.unnamed
+        } else {
+            self.named.entry(name.into()).or_default()
+        };
+        standing.youngest = self.sent;
+        self.pending.push_back(Pending {
             name: name.into(),
             definition,
             group,
-            serial: self.sent,
-        };
-        self.ahead.insert(name.into(), pending.clone());
-        self.pending.push_back(pending);
+        });
     }
 
     /// The server confirmed the oldest pending definition.
@@ -87,26 +121,23 @@ impl<T: Clone> Names<T> {
         let Some(oldest) = self.pending.pop_front() else {
             return;
         };
-        let youngest = self.ahead.get(&oldest.name);
-        if youngest.is_some_and(|youngest| youngest.serial == oldest.serial) {
-            self.ahead.remove(&oldest.name);
+        if oldest.name.is_empty() {
+            self.unnamed.confirmed = oldest.definition;
+            return;
         }
-        match oldest.definition {
-            Some(definition) => {
-                self.confirmed.insert(oldest.name, definition);
-            }
-            None => {
-                self.confirmed.remove(&oldest.name);
-            }
+        if let Some(standing) = self.named.get_mut(&oldest.name) {
+            standing.confirmed = oldest.definition;
         }
+        self.tidy(&oldest.name);
     }
 
     /// The server skipped the oldest `n` pending definitions.
     pub fn discard(&mut self, n: usize) {
-        if n > 0 {
-            self.pending.drain(..n.min(self.pending.len()));
-            let youngest = self.pending.iter().cloned();
-            self.ahead = youngest.map(|pending| (pending.name.clone(), pending)).collect();
+        for _ in 0..n {
+            let Some(skipped) = self.pending.pop_front() else {
+                return;
+            };
+            self.tidy(&skipped.name);
         }
     }
 
@@ -116,8 +147,10 @@ impl<T: Clone> Names<T> {
     /// Where the name is taken it was the statement that failed. Where not, the definition is kept: at worst it is one
     /// of a statement that does not exist, which nothing can execute.
     pub fn settle_doubtful(&mut self) {
-        let is_new =
-            |oldest: &Pending<T>| oldest.definition.is_some() && !self.confirmed.contains_key(&oldest.name);
+        let is_new = |oldest: &Pending<T>| {
+            let standing = self.standing(&oldest.name);
+            oldest.definition.is_some() && standing.is_none_or(|standing| standing.confirmed.is_none())
+        };
         if self.pending.front().is_some_and(is_new) {
             self.confirm();
         } else {
@@ -127,16 +160,57 @@ impl<T: Clone> Names<T> {
 
     /// All that any name stands for, or will.
     pub fn definitions(&self) -> impl Iterator<Item = &T> {
+        let named = self.named.values();
+        let confirmed = named
+            .chain([&self.unnamed])
+            .filter_map(|standing| standing.confirmed.as_ref());
         let pending = self
             .pending
             .iter()
             .filter_map(|pending| pending.definition.as_ref());
-        self.confirmed.values().chain(pending)
+        confirmed.chain(pending)
     }
 
     /// The server forgot everything it had confirmed, except the unnamed one if `keep_unnamed`.
     pub fn forget(&mut self, keep_unnamed: bool) {
-        self.confirmed.retain(|name, _| keep_unnamed && name.is_empty());
+        if !keep_unnamed {
+            self.unnamed.confirmed = None;
+        }
+        if !self.named.is_empty() {
+            let behind = self.left();
+            self.named.retain(|_, standing| {
+                standing.confirmed = None;
+                standing.youngest > behind
+            });
+        }
+    }
+
+    fn standing(&self, name: &[u8]) -> Option<&Standing<T>> {
+        if name.is_empty() {
+            Some(&self.unnamed)
+        } else {
+            self.named.get(name)
+        }
+    }
+
+    /// Where among the pending ones the definition of this number is.
+    fn place(&self, number: u64) -> Option<usize> {
+        let place = number.checked_sub(self.left() + 1)?;
+        usize::try_from(place).ok()
+    }
+
+    /// How many definitions are in flight no longer; they have the numbers up to this one.
+    fn left(&self) -> u64 {
+        self.sent - self.pending.len() as u64
+    }
+
+    /// Forgets a name that stands for nothing.
+    fn tidy(&mut self, name: &[u8]) {
+        let behind = self.left();
+        let is_nothing = |standing: &Standing<T>| standing.confirmed.is_none() && standing.youngest <= behind;
+        if !name.is_empty() && self.named.get(name).is_some_and(is_nothing) {
+            self.named.remove(name);
+        }
     }
 }
 
@@ -206,6 +280,25 @@ mod tests {
         names.send(b"s", None, 3);
         names.settle_doubtful();
         assert_eq!(names.get(b"s"), Some(&1));
+    }
+
+    #[test]
+    fn a_name_that_stands_for_nothing_takes_no_room() {
+        let mut names = Names::default();
+        names.send(b"skipped", Some(1), 1);
+        names.send(b"closed", Some(1), 1);
+        names.send(b"closed", None, 1);
+        names.send(b"forgotten", Some(1), 1);
+        names.discard(1);
+        for _ in 0..3 {
+            names.confirm();
+        }
+        names.send(b"forgotten", Some(2), 2);
+        names.forget(false);
+        assert_eq!(names.get(b"forgotten"), Some(&2));
+        names.discard(1);
+        assert_eq!(names.get(b"forgotten"), None);
+        assert!(names.named.is_empty(), "{names:?}");
     }
 
     #[test]

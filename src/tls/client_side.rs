@@ -50,6 +50,9 @@ pub enum Negotiation {
 }
 
 /// TLS towards clients, ready to accept. Cheap to clone; a reload builds a new one and swaps it.
+///
+/// Clients may resume sessions, unless certificates are asked of them, and save themselves and us the signatures. The server
+/// resumes none (`be_tls_init` in `be-secure-openssl.c`): whoever asks for none, as libpq, sees no difference.
 #[derive(Clone, Debug)]
 pub struct ClientTls {
     config: Arc<ServerConfig>,
@@ -99,9 +102,14 @@ impl ClientTls {
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified_key)));
         // A client that offers other protocols only is refused, as by the server; one that offers none is not.
         config.alpn_protocols = vec![ALPN_PROTOCOL.to_vec()];
-        // No resumption, as the server has it: a certificate that was taken back shall not live on in a ticket.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
+        if files.client_certificates == ClientCertificates::NotAsked {
+            // The state of a session is kept by the client, encrypted with a key of this process that a reload replaces.
+            config.ticketer = rustls::crypto::ring::Ticketer::new()?;
+        } else {
+            // As the server has it (`be_tls_init`): a certificate that was taken back shall not live on in a ticket.
+            config.send_tls13_tickets = 0;
+        }
         Ok(Self {
             config: Arc::new(config),
             certificate: Arc::new(certificate),

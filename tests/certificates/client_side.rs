@@ -8,11 +8,12 @@ use std::sync::Arc;
 use bemi::demo::cluster::{Cluster, ClusterOptions};
 use bemi::proxy::stream::{Keepalive, Socket, Stream};
 use bemi::tls::client_side::{AcceptError, ClientCertificates, ClientTls, ClientTlsFiles, Negotiation};
-use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
+use rustls::{HandshakeKind, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio_rustls::client::TlsStream;
 
 use crate::pki::{Authority, EXPIRED, Identity, UNCHANGED, manual_chain, manual_self_signed};
 use crate::verdict::{connection_string, of_psql, of_upstream};
@@ -210,24 +211,86 @@ async fn clients_are_asked_for_certificates_as_configured() {
     }
 }
 
-/// TLS from the first byte, offering `protocols`.
-async fn begin_directly(port: u16, root: &Authority, protocols: &[&[u8]]) -> io::Result<()> {
+/// A client that trusts `root` and offers `protocols` in `versions` of TLS.
+fn client(
+    root: &Authority,
+    protocols: &[&[u8]],
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> rustls::ClientConfig {
     let mut roots = RootCertStore::empty();
     let (_, pem) = x509_parser::pem::parse_x509_pem(root.pem().as_bytes()).expect("PEM");
     roots.add(pem.contents.into()).expect("a root");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .expect("versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    config
+}
+
+/// TLS from the first byte.
+async fn connect(port: u16, config: Arc<rustls::ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
     let socket = TcpStream::connect(("127.0.0.1", port)).await?;
     let name = ServerName::try_from(NAME).expect("a name");
-    let mut stream = tokio_rustls::TlsConnector::from(Arc::new(config))
+    tokio_rustls::TlsConnector::from(config)
         .connect(name, socket)
-        .await?;
+        .await
+}
+
+async fn begin_directly(port: u16, root: &Authority, protocols: &[&[u8]]) -> io::Result<()> {
+    let mut stream = connect(port, Arc::new(client(root, protocols, rustls::ALL_VERSIONS))).await?;
     stream.shutdown().await
+}
+
+/// How the handshakes of one client went that connects three times, hearing the server's first word each time.
+async fn three_handshakes(port: u16, config: rustls::ClientConfig) -> Vec<Option<HandshakeKind>> {
+    const STARTUP: &[u8] = b"\0\0\0\x17\0\x03\0\0user\0postgres\0\0";
+    let config = Arc::new(config);
+    let mut kinds = Vec::new();
+    for _ in 0..3 {
+        let mut stream = connect(port, Arc::clone(&config)).await.expect("a handshake");
+        stream.write_all(STARTUP).await.expect("a startup packet");
+        assert_eq!(stream.read_u8().await.expect("an answer"), b'R');
+        kinds.push(stream.get_ref().1.handshake_kind());
+    }
+    kinds
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_are_resumed_unless_certificates_are_asked_for() {
+    const FULL: Option<HandshakeKind> = Some(HandshakeKind::Full);
+    const RESUMED: Option<HandshakeKind> = Some(HandshakeKind::Resumed);
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path();
+    let cluster = cluster();
+    let root = Authority::new("root", UNCHANGED);
+    let identity = root.issue(NAME, &[NAME], UNCHANGED);
+    fs::write(path.join("root.crt"), root.pem()).expect("root.crt");
+    let asked = ClientCertificates::Optional(path.join("root.crt"));
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        for (client_certificates, expected) in [
+            (ClientCertificates::NotAsked, [FULL, RESUMED, RESUMED]),
+            (asked.clone(), [FULL, FULL, FULL]),
+        ] {
+            let relay = relay(client_tls(path, &identity, client_certificates), cluster.port()).await;
+            let config = client(&root, &[b"postgresql"], &[version]);
+            assert_eq!(
+                three_handshakes(relay.port, config).await,
+                expected,
+                "{version:?}"
+            );
+        }
+    }
+    // A ticket is good for who issued it: a reload, as another process, begins anew.
+    let tls = || client_tls(path, &identity, ClientCertificates::NotAsked);
+    let config = client(&root, &[b"postgresql"], rustls::ALL_VERSIONS);
+    for _ in 0..2 {
+        let relay = relay(tls(), cluster.port()).await;
+        let kinds = three_handshakes(relay.port, config.clone()).await;
+        assert_eq!(kinds, [FULL, RESUMED, RESUMED]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
