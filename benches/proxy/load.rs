@@ -271,8 +271,9 @@ fn middle(figures: &[Figure]) -> Figure {
 }
 
 fn cells_of(figure: &Figure, direct: f64, way: &Way) -> Vec<String> {
+    let digits = usize::from(figure.rate < 100.0);
     vec![
-        format!("{:.0}", figure.rate),
+        format!("{:.digits$}", figure.rate),
         format!("{:.0}%", 100.0 * figure.rate / direct),
         format!("{:.2}", figure.p50 / 1000.0),
         format!("{:.2}", figure.p99 / 1000.0),

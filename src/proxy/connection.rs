@@ -1,5 +1,6 @@
 //! One connection, from its first byte to its line in the log.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +17,7 @@ use super::opening::{OpeningError, Request, Terms, open};
 use super::phase::LAST_WORDS;
 use super::relay::{self, End, Relay, Side, Traffic};
 use super::stream::{Accepted, Socket, Stream};
+use super::workers::Served;
 use super::{Shared, cancel};
 use crate::auth::{ClientChannel, Login, LoginSettings, UpstreamChannel};
 use crate::context::{Context, startup_value, without_startup_value};
@@ -67,8 +69,8 @@ impl Count {
     }
 }
 
-/// Serves one connection to its end.
-pub(super) async fn serve(accepted: Accepted, address: Option<IpAddr>, shared: Arc<Shared>) {
+/// Serves one connection to its end, and counts it until then.
+pub(super) async fn serve(accepted: Accepted, address: Option<IpAddr>, shared: Arc<Shared>, _served: Served) {
     let _counted = Counted::new(&shared.connections.connections, Some(&shared.connections.left));
     let generation = shared.generation.load_full();
     let deadline = Instant::now() + generation.config.limits.handshake_timeout;
@@ -141,33 +143,43 @@ impl Connection<'_> {
     async fn answer(self, stream: Stream, request: Request) {
         match request {
             Request::Session(packet) => self.session(stream, packet).await,
+            other => Box::pin(self.answer_without_session(stream, other)).await,
+        }
+    }
+
+    async fn answer_without_session(self, stream: Stream, request: Request) {
+        let limits = &self.generation.config.limits;
+        // In the words of the server, where it has any.
+        let response = match request {
+            Request::Session(_) => return,
             Request::Cancel(packet) => {
-                let passed = Box::pin(cancel::pass_on(stream, &packet, &self.generation.upstream));
-                _ = timeout(self.generation.config.limits.handshake_timeout, passed).await;
+                let passed = cancel::pass_on(stream, &packet, &self.generation.upstream);
+                _ = timeout(limits.handshake_timeout, passed).await;
+                return;
             }
             Request::OtherProtocol(packet) => {
-                let refused = Box::pin(self.let_server_refuse(stream, &packet));
+                let refused = self.let_server_refuse(stream, &packet);
                 _ = timeout(until(self.deadline), refused).await;
+                return;
             }
-            // In the words of the server, here and below.
-            Request::Malformed => {
-                let message = "invalid startup packet layout: expected terminator as last byte";
-                let response = Response::new(Severity::Fatal, sqlstate::PROTOCOL_VIOLATION, message);
-                refuse(stream, &response).await;
-            }
-            Request::EncryptionTwice(code) => {
-                let message = format!("unsupported frontend protocol {code}: server supports 3.0 to 3.2");
-                let response = Response::new(Severity::Fatal, sqlstate::FEATURE_NOT_SUPPORTED, message);
-                refuse(stream, &response).await;
-            }
-            Request::Unencrypted => {
-                let message = "this proxy takes no connections in the clear";
-                let response = Response::new(Severity::Fatal, sqlstate::INVALID_AUTHORIZATION, message).hint(
-                    "Connect with sslmode=require or stronger; the operator wrote [tls] mode = \"require\".",
-                );
-                refuse(stream, &response).await;
-            }
-        }
+            Request::Malformed => Response::new(
+                Severity::Fatal,
+                sqlstate::PROTOCOL_VIOLATION,
+                "invalid startup packet layout: expected terminator as last byte",
+            ),
+            Request::EncryptionTwice(code) => Response::new(
+                Severity::Fatal,
+                sqlstate::FEATURE_NOT_SUPPORTED,
+                format!("unsupported frontend protocol {code}: server supports 3.0 to 3.2"),
+            ),
+            Request::Unencrypted => Response::new(
+                Severity::Fatal,
+                sqlstate::INVALID_AUTHORIZATION,
+                "this proxy takes no connections in the clear",
+            )
+            .hint("Connect with sslmode=require or stronger; the operator wrote [tls] mode = \"require\"."),
+        };
+        refuse(stream, &response).await;
     }
 
     /// The client reads the server's own words, and what it says itself goes nowhere: a server that, against all
@@ -192,40 +204,58 @@ impl Connection<'_> {
     }
 
     async fn session(self, client: Stream, packet: Vec<u8>) {
-        let Ok(StartupPacket::Startup(message)) = startup::parse(&packet) else {
-            return;
-        };
         let started = Instant::now();
         let max = self.generation.config.limits.max_connections;
         let (_counted, others) = Counted::new(&self.shared.connections.sessions, None);
-        if others >= max {
+        let begun = Box::pin(self.begin_session(client, packet, others < max));
+        if let Some(begun) = begun.await {
+            let who = begun.who.clone();
+            let outcome = self.relay(begun).await;
+            log_session(self.address, &who, started, &outcome);
+        }
+    }
+
+    /// Reads who the client is and what it wants, and logs in; `None` when that failed and the client knows why.
+    async fn begin_session(&self, client: Stream, packet: Vec<u8>, has_room: bool) -> Option<Begun> {
+        let Ok(StartupPacket::Startup(message)) = startup::parse(&packet) else {
+            return None;
+        };
+        if !has_room {
+            let max = self.generation.config.limits.max_connections;
             let response = Response::new(
                 Severity::Fatal,
                 sqlstate::TOO_MANY_CONNECTIONS,
                 "sorry, too many clients already",
             )
             .hint(format!("The proxy's limit is max_connections = {max}."));
-            return refuse(client, &response).await;
+            refuse(client, &response).await;
+            return None;
         }
         let who = describe(&message, self.address);
-        let value = match startup_context(&message, &self.generation.policy) {
-            Ok(value) => value,
-            Err(response) => return refuse(client, &response).await,
-        };
-        let packet = if self.generation.policy.is_pooled {
-            without_context(&message)
-        } else {
-            packet.clone()
-        };
-        let logged_in = Box::pin(self.log_in(client, &message, &packet));
-        let outcome = match timeout(until(self.deadline), logged_in).await {
-            Ok(Some((client, server))) => self.relay(client, server, &message, who.clone(), value).await,
-            Ok(None) => return,
-            Err(_) => {
-                return tracing::info!(client = %Shown(self.address), user = who.user, "no login within handshake_timeout");
+        let context = match startup_context(&message, &self.generation.policy) {
+            Ok(context) => context,
+            Err(response) => {
+                refuse(client, &response).await;
+                return None;
             }
         };
-        log_session(self.address, &who, started, &outcome);
+        let packet = if self.generation.policy.is_pooled {
+            Cow::Owned(without_context(&message))
+        } else {
+            Cow::Borrowed(&*packet)
+        };
+        let logged_in = self.log_in(client, &message, &packet);
+        let Ok(logged_in) = timeout(until(self.deadline), logged_in).await else {
+            tracing::info!(client = %Shown(self.address), user = who.user, "no login within handshake_timeout");
+            return None;
+        };
+        logged_in.map(|(client, server)| Begun {
+            client,
+            server,
+            is_replication: message.asks_for_replication(),
+            who,
+            context,
+        })
     }
 
     /// Connects to the server and logs in there; `None` when that failed and the client knows why.
@@ -316,28 +346,33 @@ impl Connection<'_> {
         }
     }
 
-    async fn relay(
-        &self,
-        client: Side,
-        server: Side,
-        message: &StartupMessage<'_>,
-        who: Client,
-        value: Option<Arc<Context>>,
-    ) -> (End, Traffic, Counters) {
-        if message.asks_for_replication() {
-            let pipe = Box::pin(relay::pipe(client, server, self.shared.phases.watch()));
+    async fn relay(&self, begun: Begun) -> (End, Traffic, Counters) {
+        let watcher = self.shared.phases.watch();
+        if begun.is_replication {
+            let pipe = Box::pin(relay::pipe(begun.client, begun.server, watcher));
             let (end, traffic) = pipe.await;
             return (end, traffic, Counters::default());
         }
-        let (policy, verdicts) = (
+        let session = Session::new(
             Arc::clone(&self.generation.policy),
             Arc::clone(&self.generation.verdicts),
+            begun.who,
+            begun.context,
         );
-        let session = Session::new(policy, verdicts, who, value);
         let buffer = self.generation.config.limits.buffer_bytes;
-        let relay = Box::new(Relay::new(client, server, session, buffer));
-        relay.run(self.shared.phases.watch()).await
+        let relay = Box::new(Relay::new(begun.client, begun.server, session, buffer));
+        relay.run(watcher).await
     }
+}
+
+/// A session that is logged in on both sides.
+struct Begun {
+    client: Side,
+    server: Side,
+    is_replication: bool,
+    who: Client,
+    /// What it starts with.
+    context: Option<Arc<Context>>,
 }
 
 /// Tells the client why, and closes. It may be gone already.

@@ -96,7 +96,7 @@ impl Listeners {
             });
             match accepted.await {
                 Ok((socket, address)) => {
-                    workers.spawn(connection::serve(socket, address, Arc::clone(shared)))
+                    workers.spawn(|served| connection::serve(socket, address, Arc::clone(shared), served));
                 }
                 Err(error) if belongs_to_one_connection(&error) => {}
                 Err(error) => {

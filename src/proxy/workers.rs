@@ -22,7 +22,8 @@ struct Worker {
 }
 
 /// Counts a connection on its worker for as long as it lives.
-struct Served(Arc<AtomicUsize>);
+#[derive(Debug)]
+pub(super) struct Served(Arc<AtomicUsize>);
 
 impl Drop for Served {
     fn drop(&mut self) {
@@ -46,8 +47,9 @@ impl Workers {
             .map(Self)
     }
 
-    /// Serves a connection; `future` is called on the worker's thread.
-    pub fn spawn<F>(&self, connection: F)
+    /// Has a worker serve a connection, until what is made of the count has ended: a future around that one would hold it
+    /// twice, once as what it was given and once as what it waits for.
+    pub fn spawn<F>(&self, connection: impl FnOnce(Served) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -60,10 +62,7 @@ impl Workers {
         };
         worker.connections.fetch_add(1, Ordering::Relaxed);
         let served = Served(Arc::clone(&worker.connections));
-        worker.runtime.spawn(async move {
-            connection.await;
-            drop(served);
-        });
+        worker.runtime.spawn(connection(served));
     }
 
     /// Ends all threads; what still runs on them is dropped.
