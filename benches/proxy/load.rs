@@ -11,11 +11,7 @@ const CLIENTS: [usize; 4] = [1, 8, 64, 500];
 
 /// Of each of [`TABLES`].
 pub const SELECT: &str = "\\set id random(1, 100000)\nSELECT task FROM todo WHERE id = :id;\n";
-const INSERT: &str = "INSERT INTO log (task) VALUES ('Sleep');\n";
-const MANY: &str = "INSERT INTO log (task) SELECT 'Sleep' FROM generate_series(1, 100);\n";
-
-/// What bemi writes for [`INSERT`] with the context of [`Load`], written by the client itself.
-const MESSAGE: &str = r#"SELECT pg_logical_emit_message(true, '_bemi', '{"user_id":187234,"endpoint":"/todo","method":"POST","SQL":"INSERT INTO log (task) VALUES (''Sleep'');"}')"#;
+pub const INSERT: &str = "INSERT INTO log (task) VALUES ('Sleep');\n";
 
 const TABLES: &str = "
     CREATE TABLE todo (id int PRIMARY KEY, task text);
@@ -94,111 +90,6 @@ fn initialize(stage: &Stage) {
     );
 }
 
-/// One line of the table of [`context`]: its name, which way, and what is run there.
-type Line = (&'static str, &'static str, Load);
-
-pub fn context(plan: &Plan) -> Vec<Table> {
-    let stage = stage(&Options::default());
-    let with = |load: Load| Load {
-        context: true,
-        ..load
-    };
-    let pipeline = format!("\\startpipeline\n{MESSAGE};\n{INSERT}\\endpipeline\n");
-    let at_once = format!("{MESSAGE}\\;\n{INSERT}");
-    let rows = format!("\\startpipeline\n{MESSAGE};\n{MANY}\\endpipeline\n");
-    let commented = r#"INSERT INTO audited (task) SELECT 'Sleep' FROM generate_series(1, 100) /*Bemi {"user_id":187234,"endpoint":"/todo","method":"POST"} Bemi*/;"#;
-    let thousand = format!("BEGIN;\n{}COMMIT;\n", INSERT.repeat(1000));
-    let mut tables = Vec::new();
-    let groups: Vec<(&str, usize, Vec<Line>)> = vec![
-        (
-            "insert, prepared",
-            8,
-            vec![
-                ("no context", "direct", Load::new(8, "prepared", INSERT)),
-                (
-                    "message by the client, in a pipeline",
-                    "direct",
-                    Load::new(8, "prepared", &pipeline),
-                ),
-                ("no context", "PgBouncer", Load::new(8, "prepared", INSERT)),
-                ("no context", "bemi", Load::new(8, "prepared", INSERT)),
-                ("context", "bemi", with(Load::new(8, "prepared", INSERT))),
-            ],
-        ),
-        (
-            "insert, simple",
-            8,
-            vec![
-                ("no context", "direct", Load::new(8, "simple", INSERT)),
-                (
-                    "message by the client, in the same query",
-                    "direct",
-                    Load::new(8, "simple", &at_once),
-                ),
-                ("no context", "PgBouncer", Load::new(8, "simple", INSERT)),
-                ("no context", "bemi", Load::new(8, "simple", INSERT)),
-                ("context", "bemi", with(Load::new(8, "simple", INSERT))),
-            ],
-        ),
-        (
-            "100 rows an insert",
-            8,
-            vec![
-                ("no context", "direct", Load::new(8, "prepared", MANY)),
-                (
-                    "message by the client, in a pipeline",
-                    "direct",
-                    Load::new(8, "prepared", &rows),
-                ),
-                (
-                    "trigger for each row, reads a comment",
-                    "direct",
-                    Load::new(8, "prepared", commented),
-                ),
-                ("context", "bemi", with(Load::new(8, "prepared", MANY))),
-            ],
-        ),
-        (
-            "1,000 inserts in a transaction",
-            2,
-            vec![
-                ("no context", "direct", Load::new(2, "prepared", &thousand)),
-                ("no context", "bemi", Load::new(2, "prepared", &thousand)),
-                ("context", "bemi", with(Load::new(2, "prepared", &thousand))),
-            ],
-        ),
-    ];
-    for (title, clients, lines) in groups {
-        let about = "The yardstick for context is a client that writes the same message itself.";
-        let head = [
-            "what",
-            "way",
-            "transactions/s",
-            "of the first",
-            "p50, ms",
-            "p99, ms",
-            "CPU, us",
-        ];
-        let mut table = Table::new(format!("Context: {title}, {clients} clients"), about, &head);
-        let mut figures: Vec<Vec<Figure>> = vec![Vec::new(); lines.len()];
-        for _ in 0..plan.rounds {
-            for ((_, way, load), figures) in lines.iter().zip(&mut figures) {
-                stage.wait_until_quiet();
-                figures.push(load.run(&stage.pgbench, by_name(&stage, way), plan.seconds));
-            }
-            stage.sql("TRUNCATE log, audited");
-        }
-        let first = middle(&figures[0]).rate;
-        for ((what, way, _), figures) in lines.iter().zip(&figures) {
-            let mut cells = vec![(*what).to_owned(), (*way).to_owned()];
-            cells.extend(cells_of(&middle(figures), first, by_name(&stage, way)));
-            table.row(cells);
-        }
-        tables.push(table);
-    }
-    tables
-}
-
 pub fn connect(plan: &Plan) -> Vec<Table> {
     let about = "A connection, a select, and its end, 8 clients at once.";
     let mut table = Table::new("Connections", about, &HEAD);
@@ -238,7 +129,7 @@ pub fn stage(options: &Options) -> Stage {
     stage
 }
 
-fn by_name<'a>(stage: &'a Stage, name: &str) -> &'a Way {
+pub fn by_name<'a>(stage: &'a Stage, name: &str) -> &'a Way {
     stage.ways.iter().find(|way| way.name == name).expect("the way")
 }
 
@@ -260,7 +151,8 @@ pub fn compare(table: &mut Table, plan: &Plan, stage: &Stage, name: &str, load: 
     medians
 }
 
-fn middle(figures: &[Figure]) -> Figure {
+/// The medians of each value.
+pub fn middle(figures: &[Figure]) -> Figure {
     let of = |value: fn(&Figure) -> f64| median(figures.iter().map(value).collect());
     Figure {
         rate: of(|figure| figure.rate),
@@ -270,7 +162,8 @@ fn middle(figures: &[Figure]) -> Figure {
     }
 }
 
-fn cells_of(figure: &Figure, direct: f64, way: &Way) -> Vec<String> {
+/// The figures' columns.
+pub fn cells_of(figure: &Figure, direct: f64, way: &Way) -> Vec<String> {
     let digits = usize::from(figure.rate < 100.0);
     vec![
         format!("{:.digits$}", figure.rate),

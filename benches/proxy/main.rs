@@ -8,6 +8,7 @@
 //! The peers are processes of their own, and the CPU time of each is read from `/proc/PID/stat`.
 
 mod bulk;
+mod context;
 mod crowd;
 mod figures;
 mod load;
@@ -42,7 +43,7 @@ type Group = fn(&Plan) -> Vec<Table>;
 const GROUPS: [(&str, Group); 8] = [
     ("select", load::select),
     ("write", load::write),
-    ("context", load::context),
+    ("context", context::context),
     ("connect", load::connect),
     ("tls", tls::tls),
     ("bulk", bulk::bulk),

@@ -17,6 +17,8 @@ pub const TRANSPARENT: Target = Target {
     name: "transparent",
     run: transparent,
     seeds: &[
+        // Syncs behind a COPY, while few replies may be pending.
+        b"\x17U\x19\xb5\xa3\xd5\xa9\x16\xe2U\xe4\t\xc6\x19j\x99\x95\xff",
         b"\x02\0\x20\0\0\0\x01\0\x02\0\0",
         b"\x03\0\x03\x04\0\x05\0\0\x07\0\x09\x04\0\x06\x05\0\0\x07\0\x09",
     ],

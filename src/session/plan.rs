@@ -132,8 +132,8 @@ impl Session {
             return self.take_back();
         }
         let sql = self.policy.sql(write.verdict, write.index);
-        let comments = || write.comments.into_iter().flatten();
         let nothing = Context::default();
+        let comments = write.comments.map(|comment| comment.unwrap_or(&nothing));
         let value = match self.current().value() {
             Value::Known(context) => context.as_deref().unwrap_or(&nothing),
             // Behind a pooler the server's copy is ours only within the group that set it.
@@ -141,13 +141,13 @@ impl Session {
                 &nothing
             }
             Value::OnServer => {
-                let above = payload::merge(&comments().collect::<Vec<_>>());
+                let above = payload::merge(&comments);
                 let in_force = self.may_be_in_force();
                 return Plan::EmitOnServer(ours::merge_on_server_sql(&self.base, &above, sql, in_force));
             }
         };
-        let mut layers = vec![&self.base, value];
-        layers.extend(comments());
+        let [inner, outer] = comments;
+        let layers = [&self.base, value, inner, outer];
         if layers.iter().all(|layer| layer.is_empty()) {
             return self.take_back();
         }

@@ -70,6 +70,13 @@ pub struct Slot {
     pub outcome: Option<Outcome>,
 }
 
+impl Slot {
+    /// Whether anything follows from its success, or its replies are not the client's.
+    pub fn matters(&self) -> bool {
+        self.owner != Owner::Client || self.outcome.is_some()
+    }
+}
+
 /// Where something was put into a Query's text, in characters of the text as it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Insertion {
@@ -354,15 +361,22 @@ impl Replies {
     /// data (`CopyGetData` in `copyfromparse.c`), as far as it gets. Returns whether that end was sent already, or
     /// something that has no place among the data: it ends the session, or COPY has failed by then.
     pub fn ignore_syncs_during_copy(&mut self) -> bool {
-        let may_stand_in_copy = |reply: &Reply| matches!(reply.kind, Kind::Sync | Kind::SyncInCopy(_));
-        let behind = self.queue.iter().skip(1);
-        let until = 1 + behind.take_while(|reply| may_stand_in_copy(reply)).count();
+        let syncs_of = |reply: &Reply| match reply.kind {
+            Kind::Sync => Some(1),
+            Kind::SyncInCopy(times) => Some(times),
+            _ => None,
+        };
+        let syncs: Vec<usize> = self.queue.iter().skip(1).map_while(syncs_of).collect();
+        let mut until = 1 + syncs.len();
         let has_end = until < self.queue.len();
-        for reply in self.queue.iter_mut().take(until).skip(1) {
-            if reply.kind == Kind::Sync {
-                reply.kind = Kind::SyncInCopy(1);
-                self.has_syncs_in_copy = true;
+        if !syncs.is_empty() {
+            // One entry for all: the client may send the COPY data behind them only where the queue has room.
+            self.queue.drain(2..until);
+            if let Some(reply) = self.queue.get_mut(1) {
+                reply.kind = Kind::SyncInCopy(syncs.iter().sum());
             }
+            self.has_syncs_in_copy = true;
+            until = 2;
         }
         match self.queue.get_mut(until).map(|reply| &mut reply.kind) {
             Some(Kind::EndOfCopy(times)) if *times > 1 => *times -= 1,

@@ -55,6 +55,7 @@ impl Session {
             slots: rewritten.slots,
             insertions: rewritten.insertions,
         };
+        let matters = !replies.insertions.is_empty() || replies.slots.iter().any(Slot::matters);
         if replies.insertions.is_empty() {
             self.pass(edit, header.frame_len);
         } else {
@@ -63,8 +64,8 @@ impl Session {
         }
         // The statements' effects were counted on while the text was rewritten.
         self.close_group_if(true);
-        self.replies
-            .push(Reply::client(Kind::Query(Some(Box::new(replies)))));
+        let replies = matters.then(|| Box::new(replies));
+        self.replies.push(Reply::client(Kind::Query(replies)));
         Step::Done
     }
 

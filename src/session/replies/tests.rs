@@ -44,6 +44,22 @@ fn syncs_sent_before_the_end_of_copy_data_are_ignored() {
 }
 
 #[test]
+fn any_number_of_ignored_syncs_takes_one_place() {
+    let mut replies = Replies::default();
+    replies.push(Reply::client(Kind::Query(None)));
+    for _ in 0..3 {
+        replies.push(Reply::client(Kind::Sync));
+    }
+    assert!(!replies.ignore_syncs_during_copy());
+    assert_eq!(replies.len(), 2);
+    replies.sync_in_copy();
+    assert!(!replies.ignore_syncs_during_copy());
+    assert_eq!(replies.len(), 2);
+    assert_eq!(replies.take_syncs_in_copy(), 4);
+    assert_eq!(replies.len(), 1);
+}
+
+#[test]
 fn a_sync_behind_what_has_no_place_in_copy_is_not_ignored() {
     let mut replies = Replies::default();
     for kind in [Kind::Query(None), Kind::Bind, Kind::Sync, Kind::EndOfCopy(1)] {
