@@ -221,6 +221,7 @@ impl<'a> Rewrite<'a> {
     /// What we insert is ASCII: as many characters as bytes.
     fn insert(&mut self, pieces: &[&[u8]]) {
         let len = pieces.iter().map(|piece| piece.len()).sum();
+        self.text.reserve(len + self.original.len() - self.copied);
         self.insertions.push(Insertion { at: self.chars, len });
         self.chars += len;
         pieces.iter().for_each(|piece| self.text.extend_from_slice(piece));
