@@ -64,45 +64,23 @@ pub fn context(plan: &Plan) -> Vec<Table> {
 }
 
 fn groups() -> Vec<Group> {
-    let with = |load: Load| Load {
-        context: true,
-        ..load
-    };
     let pipeline = format!("\\startpipeline\n{MESSAGE};\n{INSERT}\\endpipeline\n");
     let at_once = format!("{MESSAGE}\\;\n{INSERT}");
     let rows = format!("\\startpipeline\n{MESSAGE};\n{MANY}\\endpipeline\n");
     let commented = r#"INSERT INTO audited (task) SELECT 'Sleep' FROM generate_series(1, 100) /*Bemi {"user_id":187234,"endpoint":"/todo","method":"POST"} Bemi*/;"#;
     let thousand = format!("BEGIN;\n{}COMMIT;\n", INSERT.repeat(1000));
     vec![
-        (
+        one_insert(
             "insert, prepared",
-            8,
-            vec![
-                ("no context", "direct", Load::new(8, "prepared", INSERT)),
-                (
-                    "message by the client, in a pipeline",
-                    "direct",
-                    Load::new(8, "prepared", &pipeline),
-                ),
-                ("no context", "PgBouncer", Load::new(8, "prepared", INSERT)),
-                ("no context", "bemi", Load::new(8, "prepared", INSERT)),
-                ("context", "bemi", with(Load::new(8, "prepared", INSERT))),
-            ],
+            "prepared",
+            "message by the client, in a pipeline",
+            &pipeline,
         ),
-        (
+        one_insert(
             "insert, simple",
-            8,
-            vec![
-                ("no context", "direct", Load::new(8, "simple", INSERT)),
-                (
-                    "message by the client, in the same query",
-                    "direct",
-                    Load::new(8, "simple", &at_once),
-                ),
-                ("no context", "PgBouncer", Load::new(8, "simple", INSERT)),
-                ("no context", "bemi", Load::new(8, "simple", INSERT)),
-                ("context", "bemi", with(Load::new(8, "simple", INSERT))),
-            ],
+            "simple",
+            "message by the client, in the same query",
+            &at_once,
         ),
         (
             "100 rows an insert",
@@ -132,4 +110,25 @@ fn groups() -> Vec<Group> {
             ],
         ),
     ]
+}
+
+/// One insert a transaction in this protocol, and the script that writes the message as well.
+fn one_insert(title: &'static str, protocol: &'static str, what: &'static str, both: &str) -> Group {
+    let insert = || Load::new(8, protocol, INSERT);
+    let lines = vec![
+        ("no context", "direct", insert()),
+        (what, "direct", Load::new(8, protocol, both)),
+        ("no context", "PgBouncer", insert()),
+        ("no context", "bemi", insert()),
+        ("context", "bemi", with(insert())),
+    ];
+    (title, 8, lines)
+}
+
+/// The same, with a context.
+fn with(load: Load) -> Load {
+    Load {
+        context: true,
+        ..load
+    }
 }

@@ -1,5 +1,6 @@
 //! The message's content: contexts merged key by key, and the statement as `SQL`.
 
+use super::json;
 use super::object::{Context, Entries};
 
 /// The key under which the statement stands, unless a context has that key itself.
@@ -43,7 +44,8 @@ fn assemble(context: &Context, sql: Option<&[u8]>) -> Vec<u8> {
         if !members.is_empty() {
             out.push(b',');
         }
-        out.extend_from_slice(br#""SQL":"#);
+        json::write_string(&mut out, SQL_KEY);
+        out.push(b':');
         out.extend_from_slice(sql);
     }
     out.push(b'}');

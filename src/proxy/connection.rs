@@ -141,24 +141,16 @@ struct Connection<'a> {
 
 impl Connection<'_> {
     async fn answer(self, stream: Stream, request: Request) {
-        match request {
-            Request::Session(packet) => self.session(stream, packet).await,
-            other => Box::pin(self.answer_without_session(stream, other)).await,
-        }
-    }
-
-    async fn answer_without_session(self, stream: Stream, request: Request) {
-        let limits = &self.generation.config.limits;
         // In the words of the server, where it has any.
         let response = match request {
-            Request::Session(_) => return,
+            Request::Session(packet) => return self.session(stream, packet).await,
             Request::Cancel(packet) => {
-                let passed = cancel::pass_on(stream, &packet, &self.generation.upstream);
-                _ = timeout(limits.handshake_timeout, passed).await;
+                let passed = Box::pin(cancel::pass_on(stream, &packet, &self.generation.upstream));
+                _ = timeout(self.generation.config.limits.handshake_timeout, passed).await;
                 return;
             }
             Request::OtherProtocol(packet) => {
-                let refused = self.let_server_refuse(stream, &packet);
+                let refused = Box::pin(self.let_server_refuse(stream, &packet));
                 _ = timeout(until(self.deadline), refused).await;
                 return;
             }
@@ -179,7 +171,7 @@ impl Connection<'_> {
             )
             .hint("Connect with sslmode=require or stronger; the operator wrote [tls] mode = \"require\"."),
         };
-        refuse(stream, &response).await;
+        Box::pin(refuse(stream, &response)).await;
     }
 
     /// The client reads the server's own words, and what it says itself goes nowhere: a server that, against all
@@ -205,9 +197,8 @@ impl Connection<'_> {
 
     async fn session(self, client: Stream, packet: Vec<u8>) {
         let started = Instant::now();
-        let max = self.generation.config.limits.max_connections;
         let (_counted, others) = Counted::new(&self.shared.connections.sessions, None);
-        let begun = Box::pin(self.begin_session(client, packet, others < max));
+        let begun = Box::pin(self.begin_session(client, packet, others));
         if let Some(begun) = begun.await {
             let who = begun.who.clone();
             let outcome = self.relay(begun).await;
@@ -215,13 +206,13 @@ impl Connection<'_> {
         }
     }
 
-    /// Reads who the client is and what it wants, and logs in; `None` when that failed and the client knows why.
-    async fn begin_session(&self, client: Stream, packet: Vec<u8>, has_room: bool) -> Option<Begun> {
+    /// Reads who the client is and what it wants, and logs in, if there is room beside the others; `None` when that failed and the client knows why.
+    async fn begin_session(&self, client: Stream, packet: Vec<u8>, others: usize) -> Option<Begun> {
         let Ok(StartupPacket::Startup(message)) = startup::parse(&packet) else {
             return None;
         };
-        if !has_room {
-            let max = self.generation.config.limits.max_connections;
+        let max = self.generation.config.limits.max_connections;
+        if others >= max {
             let response = Response::new(
                 Severity::Fatal,
                 sqlstate::TOO_MANY_CONNECTIONS,

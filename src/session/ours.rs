@@ -1,7 +1,5 @@
 //! What the proxy says to the server on its own account.
 
-use memchr::memchr2_iter;
-
 use crate::context::Context;
 use crate::sql::VARIABLE;
 use crate::wire::frontend::{self, Named};
@@ -54,13 +52,10 @@ pub fn write_once(out: &mut Vec<u8>, sql: &str) {
 
 /// The statement that emits this payload.
 pub fn emit_sql(payload: &[u8]) -> String {
-    const HEAD: &str = "SELECT pg_catalog.pg_logical_emit_message(true,'_bemi',";
-    const TAIL: &str = ") AS \"_bemi\"";
-    let mut sql = String::with_capacity(HEAD.len() + literal_capacity(payload) + TAIL.len());
-    sql.push_str(HEAD);
-    push_literal(&mut sql, payload);
-    sql.push_str(TAIL);
-    sql
+    format!(
+        "SELECT pg_catalog.pg_logical_emit_message(true,'{MESSAGE_PREFIX}',{}) AS \"{RESERVED}\"",
+        literal(payload)
+    )
 }
 
 /// The statement that merges the setting's value between two contexts on the server, where only it knows the
@@ -138,26 +133,17 @@ pub fn probed_bytes(hex: &[u8]) -> Option<Vec<u8>> {
 
 /// A literal that reads the same whatever `standard_conforming_strings` and `backslash_quote` say.
 fn literal(ascii: &[u8]) -> String {
-    let mut out = String::with_capacity(literal_capacity(ascii));
-    push_literal(&mut out, ascii);
-    out
-}
-
-/// Room for most literals: few bytes in eight are quotes.
-fn literal_capacity(ascii: &[u8]) -> usize {
-    ascii.len() + ascii.len() / 8 + 3
-}
-
-fn push_literal(out: &mut String, ascii: &[u8]) {
+    let mut out = String::with_capacity(ascii.len() + ascii.len() / 8 + 3);
     out.push_str("E'");
-    let mut copied = 0;
-    for at in memchr2_iter(b'\'', b'\\', ascii) {
-        // A quote and a backslash stand twice: at the end of this piece and at the front of the next one.
-        out.push_str(&String::from_utf8_lossy(&ascii[copied..=at]));
-        copied = at;
+    for &byte in ascii {
+        match byte {
+            b'\'' => out.push_str("''"),
+            b'\\' => out.push_str("\\\\"),
+            _ => out.push(char::from(byte)),
+        }
     }
-    out.push_str(&String::from_utf8_lossy(&ascii[copied..]));
     out.push('\'');
+    out
 }
 
 #[cfg(test)]

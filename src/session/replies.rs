@@ -366,21 +366,21 @@ impl Replies {
             Kind::SyncInCopy(times) => Some(times),
             _ => None,
         };
-        let syncs: Vec<usize> = self.queue.iter().skip(1).map_while(syncs_of).collect();
-        let mut until = 1 + syncs.len();
-        let has_end = until < self.queue.len();
-        if !syncs.is_empty() {
+        let behind = self.queue.iter().skip(1).map_while(syncs_of);
+        let (places, syncs) = behind.fold((0, 0), |(places, syncs), times| (places + 1, syncs + times));
+        let has_end = self.queue.len() > 1 + places;
+        if places > 0 {
             // One entry for all: the client may send the COPY data behind them only where the queue has room.
-            self.queue.drain(2..until);
+            self.queue.drain(2..=places);
             if let Some(reply) = self.queue.get_mut(1) {
-                reply.kind = Kind::SyncInCopy(syncs.iter().sum());
+                reply.kind = Kind::SyncInCopy(syncs);
             }
             self.has_syncs_in_copy = true;
-            until = 2;
         }
-        match self.queue.get_mut(until).map(|reply| &mut reply.kind) {
+        let end = 1 + places.min(1);
+        match self.queue.get_mut(end).map(|reply| &mut reply.kind) {
             Some(Kind::EndOfCopy(times)) if *times > 1 => *times -= 1,
-            Some(Kind::EndOfCopy(_)) => drop(self.queue.remove(until)),
+            Some(Kind::EndOfCopy(_)) => drop(self.queue.remove(end)),
             Some(_) | None => {}
         }
         self.recount();

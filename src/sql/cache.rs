@@ -170,10 +170,7 @@ impl<V: AboutText> Shard<V> {
         if !entry.value.is_for(text, dialect) {
             return None;
         }
-        // Written once only: other threads read the same line.
-        if !entry.was_hit.load(Ordering::Relaxed) {
-            entry.was_hit.store(true, Ordering::Relaxed);
-        }
+        entry.was_hit.store(true, Ordering::Relaxed);
         Some(Arc::clone(&entry.value))
     }
 
