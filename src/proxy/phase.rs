@@ -47,14 +47,8 @@ impl Phases {
 }
 
 impl Watcher {
-    pub fn current(&mut self) -> Phase {
-        *self.0.borrow_and_update()
-    }
-
-    /// Whether a phase was entered since this watcher, or the one that it is a clone of, was last asked for the current one.
-    pub fn has_news(&self) -> bool {
-        // A sender that is gone is news as well.
-        self.0.has_changed().unwrap_or(true)
+    pub fn current(&self) -> Phase {
+        *self.0.borrow()
     }
 
     /// Returns once the proxy drains or ends.

@@ -15,7 +15,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
@@ -187,23 +187,11 @@ impl Relay {
     pub async fn run(mut self: Box<Self>, mut watcher: Watcher) -> (End, Traffic, Counters) {
         let mut phase = watcher.current();
         let end = loop {
-            let news = watcher.clone();
-            let mut later = pin!(watcher.later_than(phase));
-            let mut is_awaited = false;
-            let relayed = std::future::poll_fn(|context| {
-                if let Poll::Ready(end) = self.poll(context, phase) {
-                    return Poll::Ready(Err(end));
-                }
-                // One wait is enough, as the task stays the same: each takes a lock that all connections share.
-                if is_awaited && !news.has_news() {
-                    return Poll::Pending;
-                }
-                is_awaited = true;
-                later.as_mut().poll(context).map(Ok)
-            });
-            match relayed.await {
-                Err(end) => break end,
-                Ok(later) => phase = later,
+            let relayed = std::future::poll_fn(|context| self.poll(context, phase));
+            tokio::select! {
+                biased;
+                end = relayed => break end,
+                later = watcher.later_than(phase), if phase != Phase::Ending => phase = later,
             }
         };
         self.say_goodbye(&end).await;
