@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::generation::Generation;
 use super::login::{self, Leg, Outcome};
 use super::opening::{OpeningError, Request, Terms, open};
-use super::phase::LAST_WORDS;
+use super::phase::{LAST_WORDS, Watcher};
 use super::relay::{self, End, Relay, Side, Traffic};
 use super::stream::{Accepted, Socket, Stream};
 use super::workers::Served;
@@ -81,7 +81,7 @@ pub(super) async fn serve(accepted: Accepted, address: Option<IpAddr>, shared: A
         biased;
         opened = timeout(until(deadline), Box::pin(begin(accepted, &generation))) => match opened {
             Ok(Ok((stream, request))) => {
-                Connection { generation, shared: &shared, address, deadline }.answer(stream, request).await;
+                Connection { generation, shared: &shared, watcher: &mut watcher, address, deadline }.answer(stream, request).await;
             }
             Ok(Err(error)) => log_opening(address, &error),
             Err(_) => tracing::info!(client = %Shown(address), "no startup packet within handshake_timeout"),
@@ -134,6 +134,7 @@ impl std::fmt::Display for Shown {
 struct Connection<'a> {
     generation: Arc<Generation>,
     shared: &'a Shared,
+    watcher: &'a mut Watcher,
     address: Option<IpAddr>,
     /// When the handshake must be over.
     deadline: Instant,
@@ -200,9 +201,9 @@ impl Connection<'_> {
         let (_counted, others) = Counted::new(&self.shared.connections.sessions, None);
         let begun = Box::pin(self.begin_session(client, packet, others));
         if let Some(begun) = begun.await {
-            let who = begun.who.clone();
+            let (address, who) = (self.address, begun.who.clone());
             let outcome = self.relay(begun).await;
-            log_session(self.address, &who, started, &outcome);
+            log_session(address, &who, started, &outcome);
         }
     }
 
@@ -337,10 +338,9 @@ impl Connection<'_> {
         }
     }
 
-    async fn relay(&self, begun: Begun) -> (End, Traffic, Counters) {
-        let watcher = self.shared.phases.watch();
+    async fn relay(self, begun: Begun) -> (End, Traffic, Counters) {
         if begun.is_replication {
-            let pipe = Box::pin(relay::pipe(begun.client, begun.server, watcher));
+            let pipe = Box::pin(relay::pipe(begun.client, begun.server, self.watcher));
             let (end, traffic) = pipe.await;
             return (end, traffic, Counters::default());
         }
@@ -352,7 +352,7 @@ impl Connection<'_> {
         );
         let buffer = self.generation.config.limits.buffer_bytes;
         let relay = Box::new(Relay::new(begun.client, begun.server, session, buffer));
-        relay.run(watcher).await
+        relay.run(self.watcher).await
     }
 }
 

@@ -40,7 +40,7 @@ pub use generation::GenerationError;
 pub use listener::ListenError;
 use listener::Listeners;
 pub use phase::Phase;
-use phase::{Phases, Watcher};
+use phase::Phases;
 use workers::Workers;
 
 /// A proxy that listens.
@@ -49,7 +49,6 @@ pub struct Proxy {
     listeners: Listeners,
     workers: Workers,
     shared: Arc<Shared>,
-    watcher: Watcher,
 }
 
 /// What all connections share.
@@ -91,18 +90,16 @@ impl Proxy {
         let generation = Generation::build(config, mock_nonce.clone())?;
         let listeners = Listeners::bind(&generation.config.listen).await?;
         let workers = Workers::start(generation.config.threads)?;
-        let (phases, watcher) = Phases::new();
         let shared = Arc::new(Shared {
             generation: ArcSwap::from_pointee(generation),
             mock_nonce,
-            phases,
+            phases: Phases::default(),
             connections: connection::Count::default(),
         });
         Ok(Self {
             listeners,
             workers,
             shared,
-            watcher,
         })
     }
 
@@ -122,8 +119,8 @@ impl Proxy {
             listeners,
             workers,
             shared,
-            mut watcher,
         } = self;
+        let mut watcher = shared.phases.watch();
         tokio::select! {
             () = listeners.accept_all(&workers, &shared) => {}
             () = watcher.draining() => {}

@@ -184,16 +184,12 @@ impl Relay {
     }
 
     /// Relays until either side, or the proxy, ends it. In a box, since an async function has room for each argument twice.
-    pub async fn run(mut self: Box<Self>, mut watcher: Watcher) -> (End, Traffic, Counters) {
-        let mut phase = watcher.current();
-        let end = loop {
-            let relayed = std::future::poll_fn(|context| self.poll(context, phase));
-            tokio::select! {
-                biased;
-                end = relayed => break end,
-                later = watcher.later_than(phase), if phase != Phase::Ending => phase = later,
-            }
-        };
+    pub async fn run(mut self: Box<Self>, watcher: &mut Watcher) -> (End, Traffic, Counters) {
+        let end = std::future::poll_fn(|context| {
+            let phase = watcher.poll(context);
+            self.poll(context, phase)
+        })
+        .await;
         self.say_goodbye(&end).await;
         (end, self.traffic, self.session.counters())
     }
@@ -219,20 +215,25 @@ impl Relay {
             self.decide_on_server(context, scratch, 0)?;
             self.decide_on_client(context, scratch, 0)?;
         }
-        loop {
+        // Whoever has nothing more to say is not asked again for what the other one said: it wakes us when it has.
+        let (mut server_spoke, mut client_spoke) = (true, true);
+        while server_spoke || client_spoke {
             if phase == Phase::Ending || (phase == Phase::Draining && self.is_idle()) {
                 return Err(End::Shutdown);
             }
             // The server first: its replies are what a waiting client waits for.
-            let moved_to_client = self.poll_server(context, scratch)?;
-            let moved_to_server = self.poll_client(context, scratch)?;
+            if server_spoke {
+                client_spoke |= self.client_waits;
+                server_spoke = self.poll_server(context, scratch)?;
+            }
+            if client_spoke {
+                client_spoke = self.poll_client(context, scratch)?;
+            }
             if self.server.has_ended && self.client.poll_drain(context).is_ready() {
                 return Err(End::ByServer);
             }
-            if !moved_to_client && !moved_to_server {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 
     fn is_idle(&self) -> bool {
@@ -415,7 +416,7 @@ enum Carried {
 
 /// Two sides with nothing to decide on: replication. As in a relay, the server's end is the end, and a client that
 /// has nothing more to say still hears the server out.
-pub(super) async fn pipe(client: Side, server: Side, mut watcher: Watcher) -> (End, Traffic) {
+pub(super) async fn pipe(client: Side, server: Side, watcher: &mut Watcher) -> (End, Traffic) {
     let mut traffic = Traffic::default();
     let (mut client_read, mut client_write) = split(client.stream);
     let (mut server_read, mut server_write) = split(server.stream);

@@ -6,15 +6,18 @@
 //! lookups of different texts rarely meet, as the entries are spread over shards by their hash, and a hit takes a shared
 //! lock and sets one flag.
 //!
+//! A text is kept when it comes for the second time: of the first, only a mark stays. Texts with literals in them,
+//! which never come again, so cost neither room nor a lock, and push nothing out.
+//!
 //! Eviction is by clock: each shard is a ring with a hand, and an entry that was hit since the hand last passed is
-//! spared once. So texts with literals in them, which never come again, push out each other and not what is in use.
+//! spared once.
 //!
 //! Rejected: a least-recently-used list, which makes every hit a write; emptying the map when it is full, which makes
 //! every connection pay at the same moment; one concurrent map with a global count, which cannot tell whom to evict.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::sql::Dialect;
@@ -58,6 +61,7 @@ pub trait AboutText {
 pub struct TextCache<V> {
     limits: Limits,
     hasher: RandomState,
+    came_once: Marks,
     shards: Box<[RwLock<Shard<V>>]>,
 }
 
@@ -69,12 +73,13 @@ impl<V: AboutText> TextCache<V> {
         Self {
             limits,
             hasher: RandomState::new(),
+            came_once: Marks::new(limits.entries),
             shards: (0..shards).map(|_| shard()).collect(),
         }
     }
 
-    /// What is known about this text, or else is found out now. Two connections that ask for a new text at the same
-    /// moment both find out; the later one is kept.
+    /// What is known about this text, or else is found out now, and kept if the text came before. Two connections that
+    /// ask for one at the same moment both find out; the later one is kept.
     pub fn get_or_make(&self, text: &[u8], dialect: Dialect, make: impl FnOnce() -> V) -> Arc<V> {
         if text.len() > self.limits.text_bytes {
             return Arc::new(make());
@@ -92,10 +97,12 @@ impl<V: AboutText> TextCache<V> {
             return known;
         }
         let made = Arc::new(make());
-        shard
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(Entry::new(hash, Arc::clone(&made)));
+        if self.came_once.contained(hash) {
+            shard
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(Entry::new(hash, Arc::clone(&made)));
+        }
         made
     }
 
@@ -119,6 +126,36 @@ impl<V: AboutText> TextCache<V> {
             .iter()
             .map(|shard| of(&shard.read().unwrap_or_else(PoisonError::into_inner)))
             .sum()
+    }
+}
+
+/// Hashes that were seen: the last two of each place, one place for each text that the cache may hold. Two texts that
+/// come in turn and share a place are so both remembered.
+#[derive(Debug)]
+struct Marks(Box<[AtomicU64]>);
+
+impl Marks {
+    /// So that a cache without a bound worth the name does not make 8 bytes for each of its entries at once.
+    const MOST: usize = 1 << 20;
+
+    fn new(entries: usize) -> Self {
+        Self((0..entries.min(Self::MOST)).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    /// Whether this hash was seen, as far as is remembered; now it was. Two threads that leave their marks in one place
+    /// at the same moment may overwrite each other's: a text is found out about once more than needed.
+    fn contained(&self, hash: u64) -> bool {
+        const MARK: u64 = u32::MAX as u64;
+        let (place, mark) = (hash >> 32, hash & MARK);
+        let Some(seen) = self.0.get(place as usize % self.0.len().max(1)) else {
+            return false;
+        };
+        let last = seen.load(Ordering::Relaxed);
+        if last & MARK == mark || last >> 32 == mark {
+            return true;
+        }
+        seen.store(last << 32 | mark, Ordering::Relaxed);
+        false
     }
 }
 
@@ -261,10 +298,31 @@ mod tests {
     #[test]
     fn what_is_known_is_not_made_again() {
         let cache = cache(100, 1 << 20);
-        let first = ask(&cache, "select 1", Dialect::default());
-        let second = cache.get_or_make(b"select 1", Dialect::default(), || panic!("made again"));
-        assert!(Arc::ptr_eq(&first, &second));
+        ask(&cache, "select 1", Dialect::default());
+        let second = ask(&cache, "select 1", Dialect::default());
+        let third = cache.get_or_make(b"select 1", Dialect::default(), || panic!("made again"));
+        assert!(Arc::ptr_eq(&second, &third));
         assert_eq!(cache.len(), 1);
+    }
+
+    #[test]
+    fn two_hashes_in_one_place_are_remembered() {
+        let marks = Marks::new(1);
+        assert!(!marks.contained(1 << 32 | 7));
+        assert!(!marks.contained(2 << 32 | 8));
+        assert!(marks.contained(1 << 32 | 7));
+        assert!(marks.contained(2 << 32 | 8));
+        assert!(!marks.contained(3 << 32 | 9));
+        assert!(!marks.contained(1 << 32 | 7));
+    }
+
+    #[test]
+    fn what_comes_once_is_not_kept() {
+        let cache = cache(100, 1 << 20);
+        for number in 0..100 {
+            ask(&cache, &format!("select {number}"), Dialect::default());
+        }
+        assert!(cache.is_empty());
     }
 
     #[test]
@@ -307,6 +365,7 @@ mod tests {
         for number in 0..5000 {
             let text = format!("select {number}, '{}'", "x".repeat(number % 900));
             ask(&cache, &text, Dialect::default());
+            ask(&cache, &text, Dialect::default());
             assert!(cache.len() <= 64 && cache.bytes() <= 64 << 10, "after {number}");
         }
         assert!(cache.len() > 16);
@@ -325,14 +384,18 @@ mod tests {
     #[test]
     fn long_texts_are_not_kept() {
         let cache = cache(64, 1 << 20);
-        ask(&cache, &" ".repeat(1001), Dialect::default());
+        for _ in 0..3 {
+            ask(&cache, &" ".repeat(1001), Dialect::default());
+        }
         assert!(cache.is_empty());
     }
 
     #[test]
     fn a_cache_of_nothing_keeps_nothing() {
         for cache in [cache(0, 1 << 20), cache(64, 0)] {
-            ask(&cache, "select 1", Dialect::default());
+            for _ in 0..3 {
+                ask(&cache, "select 1", Dialect::default());
+            }
             assert!(cache.is_empty());
         }
     }
