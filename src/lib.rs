@@ -35,7 +35,7 @@
 //!     <- sql        texts: statements, kinds, comments, the verdict cache    PURE
 //!     <- context    JSON objects, and the setting through transactions       PURE
 //!     <- session    the decisions: bytes of either side in, bytes out        PURE
-//!     <- proxy      sockets: listener, workers, opening, login, relay
+//!     <- proxy      sockets: listener, workers, opening, login, event loop, relay
 //!        auth       SCRAM and the login modes                                PURE
 //!        tls        certificates on both legs, judged as libpq judges them
 //!   replication  the connection and its stream; pgoutput messages            PURE, but for the sockets
@@ -52,9 +52,10 @@
 //!
 //! A frame that nobody needs to look into is forwarded from the buffer it was read into, in one write with its
 //! neighbours; rows of a result and COPY data cost a look at their headers. System calls are what is left, so there
-//! is one runtime per core and no hand-over between threads.
+//! is one event loop per core and no hand-over between threads once a client is logged in.
 //!
-//! Two well-kept crates are kept off that path on purpose. `pgwire` owns every message it decodes; the relay reads
+//! Three well-kept crates are kept off that path on purpose. `tokio` serves whatever comes once in a connection's life;
+//! its tasks and wakers cost as much as all decisions, so relays wait for their sockets with `mio` itself. `pgwire` owns every message it decodes; the relay reads
 //! slices ([`wire`]), and `pgwire` serves tests as a second opinion. `sqlparser` builds a tree for every statement;
 //! the lexer of [`sql`] finds kinds and boundaries without one, and the parser is asked only where structure matters.
 

@@ -18,7 +18,7 @@ use super::{ListenAddress, TablePattern};
 pub struct Config {
     /// `listen`: where clients connect. Several are allowed; default `127.0.0.1:6432`.
     pub listen: Vec<ListenAddress>,
-    /// `threads`: worker threads, each with a runtime of its own. Default 0: one per core.
+    /// `threads`: threads with an event loop, and as many with a runtime for logins. Default 0: one of each per core.
     pub threads: usize,
     /// `[upstream]`: the server, or the pooler, behind the proxy.
     pub upstream: Upstream,

@@ -11,12 +11,14 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use super::event_loop::EventLoop;
 use super::generation::Generation;
 use super::login::{self, Leg, Outcome};
 use super::opening::{OpeningError, Request, Terms, open};
 use super::phase::{LAST_WORDS, Watcher};
-use super::relay::{self, End, Relay, Side, Traffic};
-use super::stream::{Accepted, Socket, Stream};
+use super::pipe::pipe;
+use super::relay::{End, Relay, Side, Traffic};
+use super::stream::{Detached, Socket, Stream};
 use super::workers::Served;
 use super::{Shared, cancel};
 use crate::auth::{ClientChannel, Login, LoginSettings, UpstreamChannel};
@@ -70,7 +72,7 @@ impl Count {
 }
 
 /// Serves one connection to its end, and counts it until then.
-pub(super) async fn serve(accepted: Accepted, address: Option<IpAddr>, shared: Arc<Shared>, _served: Served) {
+pub(super) async fn serve(accepted: Detached, address: Option<IpAddr>, shared: Arc<Shared>, served: Served) {
     let _counted = Counted::new(&shared.connections.connections, Some(&shared.connections.left));
     let generation = shared.generation.load_full();
     let deadline = Instant::now() + generation.config.limits.handshake_timeout;
@@ -81,7 +83,7 @@ pub(super) async fn serve(accepted: Accepted, address: Option<IpAddr>, shared: A
         biased;
         opened = timeout(until(deadline), Box::pin(begin(accepted, &generation))) => match opened {
             Ok(Ok((stream, request))) => {
-                Connection { generation, shared: &shared, watcher: &mut watcher, address, deadline }.answer(stream, request).await;
+                Connection { generation, shared: &shared, watcher: &mut watcher, event_loop: served.event_loop(), address, deadline }.answer(stream, request).await;
             }
             Ok(Err(error)) => log_opening(address, &error),
             Err(_) => tracing::info!(client = %Shown(address), "no startup packet within handshake_timeout"),
@@ -94,7 +96,7 @@ fn until(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
 
-async fn begin(accepted: Accepted, generation: &Generation) -> Result<(Stream, Request), OpeningError> {
+async fn begin(accepted: Detached, generation: &Generation) -> Result<(Stream, Request), OpeningError> {
     let socket: Socket = accepted.register()?;
     socket.set_options(&generation.keepalive)?;
     let terms = Terms {
@@ -135,6 +137,7 @@ struct Connection<'a> {
     generation: Arc<Generation>,
     shared: &'a Shared,
     watcher: &'a mut Watcher,
+    event_loop: &'a EventLoop,
     address: Option<IpAddr>,
     /// When the handshake must be over.
     deadline: Instant,
@@ -202,8 +205,9 @@ impl Connection<'_> {
         let begun = Box::pin(self.begin_session(client, packet, others));
         if let Some(begun) = begun.await {
             let (address, who) = (self.address, begun.who.clone());
-            let outcome = self.relay(begun).await;
-            log_session(address, &who, started, &outcome);
+            if let Some(outcome) = self.relay(begun).await {
+                log_session(address, &who, started, &outcome);
+            }
         }
     }
 
@@ -320,7 +324,7 @@ impl Connection<'_> {
         let tls = self.generation.client_tls.as_ref();
         let client = match client {
             Stream::Plain(Socket::Unix(_)) => ClientChannel::UnixSocket,
-            Stream::Plain(Socket::Tcp(_)) => ClientChannel::Plain,
+            Stream::Plain(Socket::Tcp(_) | Socket::Polled(_)) => ClientChannel::Plain,
             Stream::Tls(_) => ClientChannel::Tls {
                 server_end_point: tls.and_then(|tls| tls.end_point_hash()).map(<[u8]>::to_vec),
             },
@@ -338,11 +342,12 @@ impl Connection<'_> {
         }
     }
 
-    async fn relay(self, begun: Begun) -> (End, Traffic, Counters) {
+    /// `None` when the proxy's end left nothing to tell.
+    async fn relay(self, begun: Begun) -> Option<(End, Traffic, Counters)> {
         if begun.is_replication {
-            let pipe = Box::pin(relay::pipe(begun.client, begun.server, self.watcher));
-            let (end, traffic) = pipe.await;
-            return (end, traffic, Counters::default());
+            let piped = Box::pin(pipe(begun.client, begun.server, self.watcher));
+            let (end, traffic) = piped.await;
+            return Some((end, traffic, Counters::default()));
         }
         let session = Session::new(
             Arc::clone(&self.generation.policy),
@@ -352,7 +357,17 @@ impl Connection<'_> {
         );
         let buffer = self.generation.config.limits.buffer_bytes;
         let relay = Box::new(Relay::new(begun.client, begun.server, session, buffer));
-        relay.run(self.watcher).await
+        match self.event_loop.relay(relay).await {
+            Ok(ended) => {
+                let (relay, end) = ended?;
+                let (traffic, counters) = Box::pin(relay.farewell(&end)).await;
+                Some((end, traffic, counters))
+            }
+            Err(error) => {
+                tracing::error!(client = %Shown(self.address), %error, "no file descriptor for a logged-in session");
+                None
+            }
+        }
     }
 }
 

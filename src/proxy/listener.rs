@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket, UnixStream, lookup_host};
 
-use super::stream::Accepted;
+use super::stream::Detached;
 use super::workers::Workers;
 use super::{Shared, connection};
 use crate::config::ListenAddress;
@@ -119,18 +119,18 @@ impl Listener {
     fn poll_accept(
         &self,
         context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<io::Result<(Accepted, Option<IpAddr>)>> {
+    ) -> std::task::Poll<io::Result<(Detached, Option<IpAddr>)>> {
         match self {
             Self::Tcp(listener) => listener.poll_accept(context).map(|accepted| {
                 let (stream, address) = accepted?;
                 Ok((
-                    Accepted::Tcp(stream.into_std()?),
+                    Detached::Tcp(stream.into_std()?),
                     Some(address.ip().to_canonical()),
                 ))
             }),
             Self::Unix { listener, .. } => listener.poll_accept(context).map(|accepted| {
                 let (stream, _) = accepted?;
-                Ok((Accepted::Unix(stream.into_std()?), None))
+                Ok((Detached::Unix(stream.into_std()?), None))
             }),
         }
     }

@@ -7,37 +7,33 @@
 //!                 ▼                  ▼
 //!               held              pending            (and the same the other way round)
 //! ```
-//! Bytes are read into a buffer of the thread, decided on there, and written from there. Only what cannot be
+//! It lives in an event loop and has its turn when either socket has something to tell. Bytes are read into a buffer of the thread, decided on there, and written from there. Only what cannot be
 //! decided on yet (the rest of a message is missing) or cannot be written yet is kept for the connection: an idle
 //! connection holds no buffer at all. A side is not read while the other one does not take what it sent, so what a
 //! connection holds is bounded by one buffer and the longest message that is looked into.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf, split};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
-use super::phase::{LAST_WORDS, Phase, Watcher};
+use super::phase::{LAST_WORDS, Phase};
+use super::polled::Polled;
 use super::stream::Stream;
 use crate::session::edit::Edit;
 use crate::session::{Counters, OutOfStep, Progress, Session};
 use crate::wire::response::{Response, Severity, sqlstate};
 
-/// Room made for reading in a pipe, in bytes: a walsender sends its messages one by one.
-const PIPE_BYTES: usize = 16 << 10;
+/// Reads from either side in one turn of a relay, before others have theirs.
+const TURN_READS: usize = 16;
 
-thread_local! {
-    /// What this thread reads into, and writes changed chunks from. No connection keeps anything in it between polls.
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
+/// What a thread reads into, and writes changed chunks from. No connection keeps anything in it between turns.
 #[derive(Default)]
-struct Scratch {
+pub(super) struct Scratch {
     read: Vec<u8>,
     edited: Vec<u8>,
 }
@@ -68,6 +64,11 @@ impl Side {
             has_ended: false,
             is_shut: false,
         }
+    }
+
+    /// The stream, and what was read ahead of it.
+    pub fn into_parts(self) -> (Stream, BytesMut) {
+        (self.stream, self.held)
     }
 
     /// Writes what it can, the rest waits. Never blocks.
@@ -153,6 +154,27 @@ impl fmt::Display for End {
     }
 }
 
+/// One of the two that are connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Party {
+    Client,
+    Server,
+}
+
+impl Party {
+    pub const BOTH: [Self; 2] = [Self::Client, Self::Server];
+}
+
+/// What is left after a turn of a relay.
+pub(super) enum Turn {
+    /// Nothing, until one of its sockets has something new to tell.
+    Waits,
+    /// More, once the others had their turns.
+    Goes,
+    /// Nothing ever.
+    Ends(End),
+}
+
 /// A client and a server, logged in.
 pub(super) struct Relay {
     client: Side,
@@ -183,41 +205,56 @@ impl Relay {
         }
     }
 
-    /// Relays until either side, or the proxy, ends it. In a box, since an async function has room for each argument twice.
-    pub async fn run(mut self: Box<Self>, watcher: &mut Watcher) -> (End, Traffic, Counters) {
-        let end = std::future::poll_fn(|context| {
-            let phase = watcher.poll(context);
-            self.poll(context, phase)
-        })
-        .await;
-        self.say_goodbye(&end).await;
-        (end, self.traffic, self.session.counters())
+    /// Leaves the runtime, for an event loop.
+    ///
+    /// # Errors
+    /// When there are too many open files.
+    pub fn leave_runtime(&mut self) -> io::Result<()> {
+        self.client.stream.leave_runtime()?;
+        self.server.stream.leave_runtime()
     }
 
-    fn poll(&mut self, context: &mut Context<'_>, phase: Phase) -> Poll<End> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            scratch.read.resize(self.buffer_bytes, 0);
-            match self.poll_both(context, phase, scratch) {
-                Ok(()) => Poll::Pending,
-                Err(end) => Poll::Ready(end),
-            }
-        })
+    /// What an event loop watches of this side.
+    pub fn polled(&mut self, party: Party) -> Option<&mut Polled> {
+        match party {
+            Party::Client => self.client.stream.polled_mut(),
+            Party::Server => self.server.stream.polled_mut(),
+        }
     }
 
-    /// Moves what can be moved.
-    fn poll_both(
+    /// Moves what can be moved, within bounds.
+    pub fn turn(&mut self, context: &mut Context<'_>, phase: Phase, scratch: &mut Scratch) -> Turn {
+        scratch.read.resize(self.buffer_bytes, 0);
+        match self.move_all(context, phase, scratch) {
+            Ok(true) => Turn::Waits,
+            Ok(false) => Turn::Goes,
+            Err(end) => Turn::Ends(end),
+        }
+    }
+
+    /// Takes leave, back in the runtime. Returns what it has carried.
+    pub async fn farewell(mut self: Box<Self>, end: &End) -> (Traffic, Counters) {
+        if let Err(error) = self.say_goodbye(end).await {
+            // Whoever does not listen any more misses nothing.
+            tracing::debug!(%error, "no goodbye");
+        }
+        (self.traffic, self.session.counters())
+    }
+
+    /// Returns whether nothing is left to move.
+    fn move_all(
         &mut self,
         context: &mut Context<'_>,
         phase: Phase,
         scratch: &mut Scratch,
-    ) -> Result<(), End> {
+    ) -> Result<bool, End> {
         if std::mem::take(&mut self.has_read_ahead) {
             self.decide_on_server(context, scratch, 0)?;
             self.decide_on_client(context, scratch, 0)?;
         }
         // Whoever has nothing more to say is not asked again for what the other one said: it wakes us when it has.
         let (mut server_spoke, mut client_spoke) = (true, true);
-        while server_spoke || client_spoke {
+        for _ in 0..TURN_READS {
             if phase == Phase::Ending || (phase == Phase::Draining && self.is_idle()) {
                 return Err(End::Shutdown);
             }
@@ -232,8 +269,11 @@ impl Relay {
             if self.server.has_ended && self.client.poll_drain(context).is_ready() {
                 return Err(End::ByServer);
             }
+            if !server_spoke && !client_spoke {
+                return Ok(true);
+            }
         }
-        Ok(())
+        Ok(false)
     }
 
     fn is_idle(&self) -> bool {
@@ -349,7 +389,7 @@ impl Relay {
     }
 
     /// The client reads why, where the proxy ended it.
-    async fn say_goodbye(&mut self, end: &End) {
+    async fn say_goodbye(&mut self, end: &End) -> io::Result<()> {
         let response = match end {
             End::Shutdown => {
                 let message = "terminating connection due to administrator command";
@@ -362,6 +402,7 @@ impl Relay {
             )),
             End::ByServer | End::ClientGone(_) | End::ServerGone(_) => None,
         };
+        self.client.stream.enter_runtime()?;
         let goodbye = async {
             if let Some(response) = response {
                 self.client.stream.write_all(&self.client.pending).await?;
@@ -369,8 +410,9 @@ impl Relay {
             }
             self.client.stream.shutdown().await
         };
-        // Whoever does not listen any more misses nothing.
-        _ = timeout(LAST_WORDS, goodbye).await;
+        timeout(LAST_WORDS, goodbye)
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -402,70 +444,6 @@ fn keep_rest(held: &mut BytesMut, read: &[u8], consumed: usize) {
         held.advance(consumed.min(held.len()));
         if held.is_empty() {
             *held = BytesMut::new();
-        }
-    }
-}
-
-/// Why a direction of a pipe came to its end.
-enum Carried {
-    /// The source has nothing more to say.
-    ToTheEnd,
-    SourceGone(io::Error),
-    SinkGone(io::Error),
-}
-
-/// Two sides with nothing to decide on: replication. As in a relay, the server's end is the end, and a client that
-/// has nothing more to say still hears the server out.
-pub(super) async fn pipe(client: Side, server: Side, watcher: &mut Watcher) -> (End, Traffic) {
-    let mut traffic = Traffic::default();
-    let (mut client_read, mut client_write) = split(client.stream);
-    let (mut server_read, mut server_write) = split(server.stream);
-    let end = tokio::select! {
-        carried = carry(&mut server_read, &mut client_write, server.held, &mut traffic.from_server) => match carried {
-            Carried::ToTheEnd => End::ByServer,
-            Carried::SourceGone(error) => End::ServerGone(error),
-            Carried::SinkGone(error) => End::ClientGone(error),
-        },
-        error = async {
-            match carry(&mut client_read, &mut server_write, client.held, &mut traffic.from_client).await {
-                Carried::SourceGone(error) => error,
-                Carried::ToTheEnd | Carried::SinkGone(_) => std::future::pending().await,
-            }
-        } => End::ClientGone(error),
-        () = watcher.ending() => End::Shutdown,
-    };
-    (end, traffic)
-}
-
-/// Carries `buffer` and all that follows it from one side to the other, and then the end.
-async fn carry(
-    from: &mut ReadHalf<Stream>,
-    to: &mut WriteHalf<Stream>,
-    mut buffer: BytesMut,
-    count: &mut u64,
-) -> Carried {
-    loop {
-        if !buffer.is_empty() {
-            *count += buffer.len() as u64;
-            let written = async {
-                to.write_all(&buffer).await?;
-                to.flush().await
-            };
-            if let Err(error) = written.await {
-                return Carried::SinkGone(error);
-            }
-            buffer.clear();
-        }
-        buffer.reserve(PIPE_BYTES);
-        match from.read_buf(&mut buffer).await {
-            Ok(0) => {
-                return match to.shutdown().await {
-                    Ok(()) => Carried::ToTheEnd,
-                    Err(error) => Carried::SinkGone(error),
-                };
-            }
-            Ok(_) => {}
-            Err(error) => return Carried::SourceGone(error),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! An enum and not a boxed trait: the relay's inner loop calls it for every read and write.
 
 use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
+use super::polled::Polled;
 use crate::config::url::KeepaliveParameters;
 use crate::tls::channel_binding::{ChannelBindingError, end_point_hash};
 
@@ -22,18 +24,20 @@ pub enum Socket {
     Tcp(TcpStream),
     /// A unix socket
     Unix(UnixStream),
+    /// Either, once an event loop has it.
+    Polled(Polled),
 }
 
-/// A socket without a runtime: it is to live on another thread's.
+/// A socket that nobody watches: it is to live on another thread.
 #[derive(Debug)]
-pub enum Accepted {
+pub enum Detached {
     /// TCP
     Tcp(std::net::TcpStream),
     /// A unix socket
     Unix(std::os::unix::net::UnixStream),
 }
 
-impl Accepted {
+impl Detached {
     /// Makes it a socket of the runtime this is called on.
     ///
     /// # Errors
@@ -100,6 +104,18 @@ impl Keepalive {
 }
 
 impl Socket {
+    /// The same socket, watched by nobody.
+    fn duplicate(&self) -> io::Result<Detached> {
+        match self {
+            Self::Tcp(stream) => Ok(Detached::Tcp(stream.as_fd().try_clone_to_owned()?.into())),
+            Self::Unix(stream) => Ok(Detached::Unix(stream.as_fd().try_clone_to_owned()?.into())),
+            Self::Polled(polled) => match polled.socket() {
+                Detached::Tcp(stream) => stream.try_clone().map(Detached::Tcp),
+                Detached::Unix(stream) => stream.try_clone().map(Detached::Unix),
+            },
+        }
+    }
+
     /// Sets what every TCP connection of a proxy wants: messages leave at once (`TCP_NODELAY`), and a dead peer is
     /// noticed. Unix sockets need neither.
     ///
@@ -136,12 +152,48 @@ impl Socket {
         let mut first = [0];
         match self {
             Self::Tcp(stream) => Ok(stream.peek(&mut first).await? == 1 && first == [HANDSHAKE]),
-            Self::Unix(_) => Ok(false),
+            Self::Unix(_) | Self::Polled(_) => Ok(false),
         }
     }
 }
 
 impl Stream {
+    fn socket_mut(&mut self) -> &mut Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.get_mut().0,
+        }
+    }
+
+    /// Leaves the runtime, for an event loop.
+    ///
+    /// # Errors
+    /// When the process has too many open files; the stream is as it was.
+    pub fn leave_runtime(&mut self) -> io::Result<()> {
+        // A second descriptor for a moment: the first cannot be taken out of a TLS stream without one to put in.
+        let socket = self.socket_mut();
+        *socket = Socket::Polled(Polled::new(socket.duplicate()?));
+        Ok(())
+    }
+
+    /// Enters the runtime this is called on, back from an event loop that does not watch it any more.
+    ///
+    /// # Errors
+    /// When that runtime cannot watch it, or the process has too many open files; the stream is as it was.
+    pub fn enter_runtime(&mut self) -> io::Result<()> {
+        let socket = self.socket_mut();
+        *socket = socket.duplicate()?.register()?;
+        Ok(())
+    }
+
+    /// What an event loop watches; `None` as long as the runtime has it.
+    pub fn polled_mut(&mut self) -> Option<&mut Polled> {
+        match self.socket_mut() {
+            Socket::Polled(polled) => Some(polled),
+            Socket::Tcp(_) | Socket::Unix(_) => None,
+        }
+    }
+
     /// Whether the connection is encrypted.
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
@@ -224,13 +276,13 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        on_inner!(self, Self { Tcp, Unix }, inner => inner.poll_read(context, buffer))
+        on_inner!(self, Self { Tcp, Unix, Polled }, inner => inner.poll_read(context, buffer))
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        on_inner!(self, Self { Tcp, Unix }, inner => inner.poll_write(context, bytes))
+        on_inner!(self, Self { Tcp, Unix, Polled }, inner => inner.poll_write(context, bytes))
     }
 
     fn poll_write_vectored(
@@ -238,7 +290,7 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        on_inner!(self, Self { Tcp, Unix }, inner => inner.poll_write_vectored(context, slices))
+        on_inner!(self, Self { Tcp, Unix, Polled }, inner => inner.poll_write_vectored(context, slices))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -246,11 +298,11 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_inner!(self, Self { Tcp, Unix }, inner => inner.poll_flush(context))
+        on_inner!(self, Self { Tcp, Unix, Polled }, inner => inner.poll_flush(context))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        on_inner!(self, Self { Tcp, Unix }, inner => inner.poll_shutdown(context))
+        on_inner!(self, Self { Tcp, Unix, Polled }, inner => inner.poll_shutdown(context))
     }
 }
 

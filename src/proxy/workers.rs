@@ -1,4 +1,5 @@
-//! The threads that serve connections: one runtime each, no work stealing.
+//! The threads that serve connections, in pairs: one has a runtime, for what comes once in a connection's life, the
+//! other an event loop, for what goes back and forth afterwards. No work stealing.
 
 use std::io;
 use std::num::NonZero;
@@ -9,6 +10,9 @@ use std::thread;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
+use super::event_loop::EventLoop;
+use super::phase::Phases;
+
 /// The workers. A connection goes to the one that has the fewest.
 #[derive(Debug)]
 pub(super) struct Workers(Vec<Worker>);
@@ -16,6 +20,7 @@ pub(super) struct Workers(Vec<Worker>);
 #[derive(Debug)]
 struct Worker {
     runtime: Handle,
+    event_loop: EventLoop,
     connections: Arc<AtomicUsize>,
     /// Dropped to stop it.
     _stop: oneshot::Sender<()>,
@@ -23,26 +28,36 @@ struct Worker {
 
 /// Counts a connection on its worker for as long as it lives.
 #[derive(Debug)]
-pub(super) struct Served(Arc<AtomicUsize>);
+pub(super) struct Served {
+    event_loop: EventLoop,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Served {
+    /// Where its relay lives.
+    pub fn event_loop(&self) -> &EventLoop {
+        &self.event_loop
+    }
+}
 
 impl Drop for Served {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Workers {
-    /// Starts this many threads; 0 for one per core that this process may use.
+    /// Starts this many of each; 0 for one per core that this process may use.
     ///
     /// # Errors
     /// When the system gives no threads.
-    pub fn start(threads: usize) -> io::Result<Self> {
+    pub fn start(threads: usize, phases: &Phases) -> io::Result<Self> {
         let threads = match threads {
             0 => thread::available_parallelism().map_or(1, NonZero::get),
             n => n,
         };
         (0..threads)
-            .map(Worker::start)
+            .map(|number| Worker::start(number, phases))
             .collect::<io::Result<_>>()
             .map(Self)
     }
@@ -61,7 +76,10 @@ impl Workers {
             return;
         };
         worker.connections.fetch_add(1, Ordering::Relaxed);
-        let served = Served(Arc::clone(&worker.connections));
+        let served = Served {
+            event_loop: worker.event_loop.clone(),
+            connections: Arc::clone(&worker.connections),
+        };
         worker.runtime.spawn(connection(served));
     }
 
@@ -71,8 +89,15 @@ impl Workers {
     }
 }
 
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.event_loop.stop();
+    }
+}
+
 impl Worker {
-    fn start(number: usize) -> io::Result<Self> {
+    fn start(number: usize, phases: &Phases) -> io::Result<Self> {
+        let event_loop = EventLoop::start(format!("bemi-relay-{number}"), phases.watch())?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
@@ -85,6 +110,7 @@ impl Worker {
             })?;
         Ok(Self {
             runtime: handle,
+            event_loop,
             connections: Arc::default(),
             _stop: stop,
         })
