@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::event_loop::EventLoop;
+use super::event_loop::EventLoops;
 use super::generation::Generation;
 use super::login::{self, Leg, Outcome};
 use super::opening::{OpeningError, Request, Terms, open};
@@ -83,7 +83,7 @@ pub(super) async fn serve(accepted: Detached, address: Option<IpAddr>, shared: A
         biased;
         opened = timeout(until(deadline), Box::pin(begin(accepted, &generation))) => match opened {
             Ok(Ok((stream, request))) => {
-                Connection { generation, shared: &shared, watcher: &mut watcher, event_loop: served.event_loop(), address, deadline }.answer(stream, request).await;
+                Connection { generation, shared: &shared, watcher: &mut watcher, event_loops: served.event_loops(), address, deadline }.answer(stream, request).await;
             }
             Ok(Err(error)) => log_opening(address, &error),
             Err(_) => tracing::info!(client = %Shown(address), "no startup packet within handshake_timeout"),
@@ -137,7 +137,7 @@ struct Connection<'a> {
     generation: Arc<Generation>,
     shared: &'a Shared,
     watcher: &'a mut Watcher,
-    event_loop: &'a EventLoop,
+    event_loops: &'a EventLoops,
     address: Option<IpAddr>,
     /// When the handshake must be over.
     deadline: Instant,
@@ -357,7 +357,7 @@ impl Connection<'_> {
         );
         let buffer = self.generation.config.limits.buffer_bytes;
         let relay = Box::new(Relay::new(begun.client, begun.server, session, buffer));
-        match self.event_loop.relay(relay).await {
+        match self.event_loops.relay(relay).await {
             Ok(ended) => {
                 let (relay, end) = ended?;
                 let (traffic, counters) = Box::pin(relay.farewell(&end)).await;

@@ -8,16 +8,19 @@
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token};
+use rustix::time::{ClockId, clock_gettime};
 use slab::Slab;
 use tokio::sync::oneshot;
 
-use super::phase::{Phase, Watcher};
+use super::load::{self, Load, Meter, Moment, Terms};
+use super::phase::{Phase, Phases, Watcher};
 use super::relay::{End, Party, Relay, Scratch, Turn};
 
 /// Events told at once; more wait for the next time.
@@ -26,11 +29,17 @@ const EVENTS: usize = 1024;
 /// Of the thread's own waker. All others are those of relays, twice their number, and one more for the server's side.
 const WOKEN: Token = Token(usize::MAX);
 
-/// A way to hand relays to an event loop.
+/// All event loops of a proxy.
 #[derive(Debug, Clone)]
-pub(super) struct EventLoop {
+pub(super) struct EventLoops(Arc<[EventLoop]>);
+
+/// One of them, as others see it.
+#[derive(Debug)]
+struct EventLoop {
     orders: mpsc::Sender<Order>,
     alarm: Arc<Alarm>,
+    is_busy: AtomicBool,
+    relays: AtomicUsize,
 }
 
 enum Order {
@@ -55,42 +64,74 @@ impl Wake for Alarm {
     }
 }
 
-impl EventLoop {
-    /// Starts a thread of this name.
+impl EventLoops {
+    /// Starts this many threads.
     ///
     /// # Errors
-    /// When the system gives no thread or no descriptors.
-    pub fn start(name: String, watcher: Watcher) -> io::Result<Self> {
-        let poll = Poll::new()?;
-        let alarm = Arc::new(Alarm(mio::Waker::new(poll.registry(), WOKEN)?));
-        let (orders, received) = mpsc::channel();
-        let running = Running {
-            poll,
-            orders: received,
-            relays: Slab::new(),
-            turns: VecDeque::new(),
-            watcher,
-            waker: Waker::from(Arc::clone(&alarm)),
-            scratch: Scratch::default(),
-        };
-        thread::Builder::new().name(name).spawn(move || running.run())?;
-        Ok(Self { orders, alarm })
+    /// When the system gives no threads or no descriptors.
+    pub fn start(count: usize, terms: Terms, phases: &Phases) -> io::Result<Self> {
+        let made = (0..count).map(|_| EventLoop::new());
+        let (event_loops, threads): (Vec<_>, Vec<_>) =
+            made.collect::<io::Result<Vec<_>>>()?.into_iter().unzip();
+        let all = Self(event_loops.into());
+        for (place, (poll, orders)) in threads.into_iter().enumerate() {
+            let (all, watcher) = (all.clone(), phases.watch());
+            thread::Builder::new()
+                .name(format!("bemi-relay-{place}"))
+                .spawn(move || Running::new(place, all, poll, orders, terms, watcher).run())?;
+        }
+        Ok(all)
     }
 
-    /// Relays until either side, or the proxy, ends it; `None` when the loop has lost it, as it was stopped.
+    /// Relays until either side, or the proxy, ends it; `None` when the relay was lost, as its loop was stopped.
     ///
     /// # Errors
     /// When there are too many open files.
     pub async fn relay(&self, mut relay: Box<Relay>) -> io::Result<Option<(Box<Relay>, End)>> {
         relay.leave_runtime()?;
         let (ended, end) = oneshot::channel();
-        self.order(Order::Relay(relay, ended));
+        self.give(load::place(self.loads()), relay, ended);
         Ok(end.await.ok())
     }
 
-    /// Ends the thread; what it still relays is dropped.
+    /// Ends the threads; what they still relay is dropped.
     pub fn stop(&self) {
-        self.order(Order::Stop);
+        self.0.iter().for_each(|event_loop| event_loop.order(Order::Stop));
+    }
+
+    fn loads(&self) -> impl Iterator<Item = Load> + Clone {
+        self.0.iter().map(|event_loop| Load {
+            is_busy: event_loop.is_busy.load(Ordering::Relaxed),
+            relays: event_loop.relays.load(Ordering::Relaxed),
+        })
+    }
+
+    fn give(&self, place: usize, relay: Box<Relay>, ended: Ended) {
+        if let Some(event_loop) = self.0.get(place) {
+            event_loop.relays.fetch_add(1, Ordering::Relaxed);
+            event_loop.order(Order::Relay(relay, ended));
+        }
+    }
+
+    fn taken(&self, place: usize) {
+        if let Some(event_loop) = self.0.get(place) {
+            event_loop.relays.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl EventLoop {
+    fn new() -> io::Result<(Self, (Poll, mpsc::Receiver<Order>))> {
+        let poll = Poll::new()?;
+        let alarm = Arc::new(Alarm(mio::Waker::new(poll.registry(), WOKEN)?));
+        let (orders, received) = mpsc::channel();
+        let event_loop = Self {
+            orders,
+            alarm,
+            is_busy: AtomicBool::new(false),
+            relays: AtomicUsize::new(0),
+        };
+        Ok((event_loop, (poll, received)))
     }
 
     fn order(&self, order: Order) {
@@ -102,6 +143,11 @@ impl EventLoop {
 
 /// The thread's own.
 struct Running {
+    place: usize,
+    all: EventLoops,
+    meter: Meter,
+    /// Windows of the meter that are over.
+    windows: u32,
     poll: Poll,
     orders: mpsc::Receiver<Order>,
     relays: Slab<Relayed>,
@@ -117,14 +163,47 @@ struct Relayed {
     ended: Ended,
     /// It is among those whose turn it is.
     is_due: bool,
+    /// The window of the meter that it had its last turn in.
+    last_turn: u32,
 }
 
 impl Running {
+    fn new(
+        place: usize,
+        all: EventLoops,
+        poll: Poll,
+        orders: mpsc::Receiver<Order>,
+        terms: Terms,
+        watcher: Watcher,
+    ) -> Self {
+        let waker = all.0.get(place).map_or_else(
+            || Waker::noop().clone(),
+            |event_loop| Waker::from(Arc::clone(&event_loop.alarm)),
+        );
+        Self {
+            place,
+            all,
+            meter: Meter::new(terms, now()),
+            windows: 0,
+            poll,
+            orders,
+            relays: Slab::new(),
+            turns: VecDeque::new(),
+            watcher,
+            waker,
+            scratch: Scratch::default(),
+        }
+    }
+
     fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
         let mut phase = Phase::Running;
         loop {
-            let patience = (!self.turns.is_empty()).then_some(Duration::ZERO);
+            let patience = if self.turns.is_empty() {
+                self.meter.patience()
+            } else {
+                Some(Duration::ZERO)
+            };
             match self.poll.poll(&mut events, patience) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -157,7 +236,50 @@ impl Running {
                     self.turn(place, phase);
                 }
             }
+            if self.meter.is_due() || events.is_empty() {
+                self.look_at_load();
+            }
         }
+    }
+
+    fn look_at_load(&mut self) {
+        let Some(is_to_hand_over) = self.meter.look(now()) else {
+            return;
+        };
+        if let Some(own) = self.all.0.get(self.place) {
+            own.is_busy.store(self.meter.is_busy(), Ordering::Relaxed);
+        }
+        if is_to_hand_over {
+            self.hand_over();
+        }
+        self.windows = self.windows.wrapping_add(1);
+    }
+
+    /// Gives half of the relays that had a turn in this window to another loop.
+    fn hand_over(&mut self) {
+        let Some(successor) = load::successor(self.all.loads(), self.place) else {
+            return;
+        };
+        let had_turns = |relayed: &Relayed| relayed.last_turn == self.windows;
+        let active = self.relays.iter().filter(|(_, relayed)| had_turns(relayed));
+        let moved: Vec<usize> = active.map(|(place, _)| place).skip(1).step_by(2).collect();
+        for place in moved {
+            let relayed = self.dismiss(place);
+            self.all.give(successor, relayed.relay, relayed.ended);
+        }
+    }
+
+    /// Takes out a relay whose events are not told here any longer.
+    fn dismiss(&mut self, place: usize) -> Relayed {
+        let mut relayed = self.relays.remove(place);
+        for party in Party::BOTH {
+            if let Some(polled) = relayed.relay.polled(party) {
+                // A socket that is not watched is none to forget.
+                _ = polled.deregister(self.poll.registry());
+            }
+        }
+        self.all.taken(self.place);
+        relayed
     }
 
     /// Whether to go on.
@@ -179,6 +301,7 @@ impl Running {
             polled.map_or(Ok(()), |polled| polled.register(registry, token(place, party)))
         });
         if let Err(error) = registered {
+            self.all.taken(self.place);
             _ = ended.send((relay, End::ClientGone(error)));
             return;
         }
@@ -186,6 +309,7 @@ impl Running {
             relay,
             ended,
             is_due: true,
+            last_turn: self.windows,
         });
         self.turns.push_back(place);
     }
@@ -216,6 +340,7 @@ impl Running {
             return;
         };
         relayed.is_due = false;
+        relayed.last_turn = self.windows;
         let mut context = Context::from_waker(&self.waker);
         // A defect in one connection must not end the others of this thread. Nothing is used of it afterwards.
         let turn = catch_unwind(AssertUnwindSafe(|| {
@@ -228,17 +353,19 @@ impl Running {
                 self.turns.push_back(place);
             }
             Ok(Turn::Ends(end)) => {
-                let mut relayed = self.relays.remove(place);
-                for party in Party::BOTH {
-                    if let Some(polled) = relayed.relay.polled(party) {
-                        // A socket that is not watched is none to forget.
-                        _ = polled.deregister(self.poll.registry());
-                    }
-                }
+                let relayed = self.dismiss(place);
                 _ = relayed.ended.send((relayed.relay, end));
             }
-            Err(_) => drop(self.relays.remove(place)),
+            Err(_) => drop(self.dismiss(place)),
         }
+    }
+}
+
+fn now() -> Moment {
+    let running = clock_gettime(ClockId::ThreadCPUTime);
+    Moment {
+        wall: clock_gettime(ClockId::Monotonic).try_into().unwrap_or_default(),
+        running: running.try_into().unwrap_or_default(),
     }
 }
 
@@ -255,7 +382,6 @@ mod tests {
     use tokio::task::JoinHandle;
     use tokio::time::timeout;
 
-    use super::super::phase::Phases;
     use super::super::relay::Side;
     use super::super::stream::{Detached, Stream};
     use super::*;
@@ -296,9 +422,9 @@ mod tests {
 
     type Ended = Option<(Box<Relay>, End)>;
 
-    fn start(event_loop: &EventLoop, relay: Box<Relay>) -> JoinHandle<io::Result<Ended>> {
-        let event_loop = event_loop.clone();
-        tokio::spawn(async move { event_loop.relay(relay).await })
+    fn start(event_loops: &EventLoops, relay: Box<Relay>) -> JoinHandle<io::Result<Ended>> {
+        let event_loops = event_loops.clone();
+        tokio::spawn(async move { event_loops.relay(relay).await })
     }
 
     async fn end(relayed: JoinHandle<io::Result<Ended>>) -> Ended {
@@ -316,40 +442,95 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn bytes_go_both_ways_until_the_server_closes() {
         let phases = Phases::default();
-        let event_loop = EventLoop::start("test".to_owned(), phases.watch()).expect("a thread");
+        let event_loops = EventLoops::start(1, Terms::default(), &phases).expect("a thread");
         let (relay, mut client, server) = relay();
-        let relayed = start(&event_loop, relay);
+        let relayed = start(&event_loops, relay);
         assert_eq!(received(&client, LOGGED_IN.len()), LOGGED_IN);
         client.write_all(TERMINATE).expect("written");
         assert_eq!(received(&server, TERMINATE.len()), TERMINATE);
         drop(server);
         let ended = end(relayed).await;
         assert!(matches!(ended, Some((_, End::ByServer))));
-        event_loop.stop();
+        event_loops.stop();
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn the_end_of_the_proxy_ends_a_relay_that_is_idle() {
         let phases = Phases::default();
-        let event_loop = EventLoop::start("test".to_owned(), phases.watch()).expect("a thread");
+        let event_loops = EventLoops::start(1, Terms::default(), &phases).expect("a thread");
         let (relay, client, _server) = relay();
-        let relayed = start(&event_loop, relay);
+        let relayed = start(&event_loops, relay);
         assert_eq!(received(&client, LOGGED_IN.len()), LOGGED_IN);
         phases.enter(Phase::Draining);
         let ended = end(relayed).await;
         assert!(matches!(ended, Some((_, End::Shutdown))));
-        event_loop.stop();
+        event_loops.stop();
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn whoever_waits_for_a_loop_that_stops_learns_it() {
         let phases = Phases::default();
-        let event_loop = EventLoop::start("test".to_owned(), phases.watch()).expect("a thread");
+        let event_loops = EventLoops::start(1, Terms::default(), &phases).expect("a thread");
         let (relay, client, _server) = relay();
-        let relayed = start(&event_loop, relay);
+        let relayed = start(&event_loops, relay);
         assert_eq!(received(&client, LOGGED_IN.len()), LOGGED_IN);
-        event_loop.stop();
+        event_loops.stop();
         assert!(end(relayed).await.is_none());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_relay_that_is_handed_over_again_and_again_loses_nothing() {
+        // Each looks at the clock after every wait, and has enough by then.
+        let terms = Terms {
+            window: Duration::ZERO,
+            busy: 0.0,
+            calm: 2.0,
+            waits: 1,
+        };
+        let phases = Phases::default();
+        let event_loops = EventLoops::start(3, terms, &phases).expect("threads");
+        let talks: Vec<_> = (0..4)
+            .map(|_| {
+                let (relay, client, server) = relay();
+                let relayed = start(&event_loops, relay);
+                let talk = std::thread::spawn(move || converse(&client, &server));
+                (relayed, talk)
+            })
+            .collect();
+        let (mut before, mut changes) = (Vec::new(), 0);
+        while !talks.iter().all(|(_, talk)| talk.is_finished()) {
+            for event_loop in event_loops.0.iter() {
+                event_loop.is_busy.store(false, Ordering::Relaxed);
+            }
+            let loads: Vec<usize> = event_loops.loads().map(|load| load.relays).collect();
+            changes += usize::from(loads != before);
+            before = loads;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        for (relayed, talk) in talks {
+            talk.join().expect("all that was said");
+            assert!(matches!(end(relayed).await, Some((_, End::ByServer))));
+        }
+        assert!(changes > 20, "{changes} changes");
+        assert!(event_loops.loads().all(|load| load.relays == 0));
+        event_loops.stop();
+    }
+
+    /// Two thousand queries, each with an answer in pieces, and the end of the server.
+    fn converse(mut client: &UnixStream, mut server: &UnixStream) {
+        assert_eq!(received(client, LOGGED_IN.len()), LOGGED_IN);
+        for number in 0..2000 {
+            let text = format!("SELECT {number:04}\0");
+            let query = [b"Q", &(4 + text.len() as u32).to_be_bytes()[..], text.as_bytes()].concat();
+            client.write_all(&query).expect("written");
+            assert_eq!(received(server, query.len()), query);
+            let answer = [&notice(), &LOGGED_IN[9..]].concat();
+            for piece in answer.chunks(300) {
+                server.write_all(piece).expect("written");
+            }
+            assert_eq!(received(client, answer.len()), answer);
+        }
+        server.shutdown(std::net::Shutdown::Both).expect("closed");
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ mod connection;
 mod event_loop;
 mod generation;
 mod listener;
+mod load;
 pub mod login;
 pub mod open_files;
 mod opening;

@@ -1,5 +1,5 @@
-//! The threads that serve connections, in pairs: one has a runtime, for what comes once in a connection's life, the
-//! other an event loop, for what goes back and forth afterwards. No work stealing.
+//! The threads that serve connections: runtimes, for what comes once in a connection's life, and as many event loops,
+//! for what goes back and forth afterwards. No work stealing.
 
 use std::io;
 use std::num::NonZero;
@@ -10,17 +10,20 @@ use std::thread;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-use super::event_loop::EventLoop;
+use super::event_loop::EventLoops;
+use super::load::Terms;
 use super::phase::Phases;
 
-/// The workers. A connection goes to the one that has the fewest.
+/// The workers. A connection goes to the one that has the fewest, until it is logged in.
 #[derive(Debug)]
-pub(super) struct Workers(Vec<Worker>);
+pub(super) struct Workers {
+    workers: Vec<Worker>,
+    event_loops: EventLoops,
+}
 
 #[derive(Debug)]
 struct Worker {
     runtime: Handle,
-    event_loop: EventLoop,
     connections: Arc<AtomicUsize>,
     /// Dropped to stop it.
     _stop: oneshot::Sender<()>,
@@ -29,14 +32,14 @@ struct Worker {
 /// Counts a connection on its worker for as long as it lives.
 #[derive(Debug)]
 pub(super) struct Served {
-    event_loop: EventLoop,
+    event_loops: EventLoops,
     connections: Arc<AtomicUsize>,
 }
 
 impl Served {
     /// Where its relay lives.
-    pub fn event_loop(&self) -> &EventLoop {
-        &self.event_loop
+    pub fn event_loops(&self) -> &EventLoops {
+        &self.event_loops
     }
 }
 
@@ -56,10 +59,9 @@ impl Workers {
             0 => thread::available_parallelism().map_or(1, NonZero::get),
             n => n,
         };
-        (0..threads)
-            .map(|number| Worker::start(number, phases))
-            .collect::<io::Result<_>>()
-            .map(Self)
+        let event_loops = EventLoops::start(threads, Terms::default(), phases)?;
+        let workers = (0..threads).map(Worker::start).collect::<io::Result<_>>()?;
+        Ok(Self { workers, event_loops })
     }
 
     /// Has a worker serve a connection, until what is made of the count has ended: a future around that one would hold it
@@ -69,7 +71,7 @@ impl Workers {
         F: Future<Output = ()> + Send + 'static,
     {
         let Some(worker) = self
-            .0
+            .workers
             .iter()
             .min_by_key(|worker| worker.connections.load(Ordering::Relaxed))
         else {
@@ -77,7 +79,7 @@ impl Workers {
         };
         worker.connections.fetch_add(1, Ordering::Relaxed);
         let served = Served {
-            event_loop: worker.event_loop.clone(),
+            event_loops: self.event_loops.clone(),
             connections: Arc::clone(&worker.connections),
         };
         worker.runtime.spawn(connection(served));
@@ -89,15 +91,14 @@ impl Workers {
     }
 }
 
-impl Drop for Worker {
+impl Drop for Workers {
     fn drop(&mut self) {
-        self.event_loop.stop();
+        self.event_loops.stop();
     }
 }
 
 impl Worker {
-    fn start(number: usize, phases: &Phases) -> io::Result<Self> {
-        let event_loop = EventLoop::start(format!("bemi-relay-{number}"), phases.watch())?;
+    fn start(number: usize) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel();
@@ -110,7 +111,6 @@ impl Worker {
             })?;
         Ok(Self {
             runtime: handle,
-            event_loop,
             connections: Arc::default(),
             _stop: stop,
         })

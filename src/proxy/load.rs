@@ -1,0 +1,183 @@
+//! How busy an event loop is, and which one takes over from it. Decisions only.
+//!
+//! Loops that share what one of them could do alone sleep between any two messages, and to be put to sleep and woken
+//! costs as much as to relay. So the first loop has all relays until it takes up a core; then it hands half of those
+//! that were busy to the first that does not. What counts is the time a loop was *given*: where clients and
+//! server leave it half a core, a second loop would only take from them.
+
+use std::time::Duration;
+
+/// When a loop counts as busy.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    /// How long is looked at.
+    pub window: Duration,
+    /// Share of a core from which on it hands over.
+    pub busy: f64,
+    /// Share of a core down to which it counts as busy once it was.
+    pub calm: f64,
+    /// How many times it waits for its sockets before it looks at the clock.
+    pub waits: u32,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_millis(100),
+            busy: 0.8,
+            calm: 0.5,
+            waits: 64,
+        }
+    }
+}
+
+/// A moment by both clocks: the wall's, and the time this thread was running.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    pub wall: Duration,
+    pub running: Duration,
+}
+
+/// Measures one loop.
+#[derive(Debug)]
+pub(super) struct Meter {
+    terms: Terms,
+    since: Moment,
+    waits: u32,
+    is_busy: bool,
+}
+
+impl Meter {
+    pub fn new(terms: Terms, now: Moment) -> Self {
+        Self {
+            terms,
+            since: now,
+            waits: 0,
+            is_busy: false,
+        }
+    }
+
+    /// Counts a wait; whether it is time to look at the clock.
+    pub fn is_due(&mut self) -> bool {
+        self.waits += 1;
+        self.waits >= self.terms.waits
+    }
+
+    /// Looks at the clock. Once a window is over, says whether the loop is to hand over.
+    pub fn look(&mut self, now: Moment) -> Option<bool> {
+        self.waits = 0;
+        let wall = now.wall.saturating_sub(self.since.wall);
+        if wall < self.terms.window {
+            return None;
+        }
+        let running = now.running.saturating_sub(self.since.running);
+        let share = running.as_secs_f64() / wall.as_secs_f64().max(f64::MIN_POSITIVE);
+        self.since = now;
+        self.is_busy = share >= self.terms.busy || (self.is_busy && share > self.terms.calm);
+        Some(share >= self.terms.busy)
+    }
+
+    /// Whether it was busy when last looked at.
+    pub fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+
+    /// How long a loop may wait for its sockets: one that counts as busy has to find out that it is not.
+    pub fn patience(&self) -> Option<Duration> {
+        self.is_busy.then_some(self.terms.window)
+    }
+}
+
+/// What others know of a loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Load {
+    pub is_busy: bool,
+    pub relays: usize,
+}
+
+/// Where a new relay goes: to the first that is not busy, or else to the one with the fewest.
+pub(super) fn place(loads: impl Iterator<Item = Load> + Clone) -> usize {
+    let calm = loads.clone().position(|load| !load.is_busy);
+    let fewest = || loads.enumerate().min_by_key(|(_, load)| load.relays);
+    calm.unwrap_or_else(|| fewest().map_or(0, |(place, _)| place))
+}
+
+/// Who takes over from a loop that is busy: the first of the others that is not.
+pub(super) fn successor(loads: impl Iterator<Item = Load>, busy: usize) -> Option<usize> {
+    let mut loads = loads.enumerate();
+    loads
+        .find(|(place, load)| *place != busy && !load.is_busy)
+        .map(|(place, _)| place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(wall_ms: u64, running_ms: u64) -> Moment {
+        Moment {
+            wall: Duration::from_millis(wall_ms),
+            running: Duration::from_millis(running_ms),
+        }
+    }
+
+    fn load(is_busy: bool, relays: usize) -> Load {
+        Load { is_busy, relays }
+    }
+
+    #[test]
+    fn a_loop_hands_over_when_it_takes_up_a_core() {
+        let mut meter = Meter::new(Terms::default(), at(0, 0));
+        assert_eq!(meter.look(at(99, 99)), None);
+        assert_eq!(meter.look(at(100, 79)), Some(false));
+        assert_eq!(meter.look(at(200, 160)), Some(true));
+        assert!(meter.is_busy());
+    }
+
+    #[test]
+    fn it_counts_as_busy_until_it_is_calm() {
+        let mut meter = Meter::new(Terms::default(), at(0, 0));
+        assert_eq!(meter.patience(), None);
+        assert_eq!(meter.look(at(100, 100)), Some(true));
+        assert_eq!(meter.look(at(200, 160)), Some(false));
+        assert!(meter.is_busy() && meter.patience().is_some());
+        assert_eq!(meter.look(at(300, 210)), Some(false));
+        assert!(!meter.is_busy());
+        assert_eq!(meter.look(at(400, 270)), Some(false));
+        assert!(!meter.is_busy());
+    }
+
+    #[test]
+    fn the_clock_is_looked_at_once_in_so_many_waits() {
+        let terms = Terms {
+            waits: 3,
+            ..Terms::default()
+        };
+        let mut meter = Meter::new(terms, at(0, 0));
+        let due: Vec<bool> = (0..3).map(|_| meter.is_due()).collect();
+        assert_eq!(due, [false, false, true]);
+        meter.look(at(1, 1));
+        assert!(!meter.is_due());
+    }
+
+    #[test]
+    fn relays_go_to_the_first_that_is_not_busy() {
+        assert_eq!(place([load(false, 9), load(false, 0)].into_iter()), 0);
+        assert_eq!(place([load(true, 9), load(false, 99)].into_iter()), 1);
+        assert_eq!(place([load(true, 9), load(true, 8)].into_iter()), 1);
+    }
+
+    #[test]
+    fn whoever_takes_over_is_another_that_is_not_busy() {
+        assert_eq!(successor([load(true, 2)].into_iter(), 0), None);
+        assert_eq!(
+            successor([load(false, 0), load(false, 0)].into_iter(), 0),
+            Some(1)
+        );
+        assert_eq!(
+            successor([load(true, 0), load(false, 0), load(true, 0)].into_iter(), 2),
+            Some(1)
+        );
+        assert_eq!(successor([load(true, 0), load(true, 0)].into_iter(), 1), None);
+    }
+}
