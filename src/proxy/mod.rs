@@ -1,17 +1,17 @@
 //! The proxy's input and output: thin code that moves bytes where the pure modules say.
 //!
 //! ```text
-//!   listener ── accept ──> workers (per core, no work stealing: a runtime and an event loop)
+//!   listener ── accept ──> workers (per core: a runtime and an event loop)
 //!                             │
 //!                             ▼ connection, in the runtime
 //!      opening ── startup packet, TLS ──> upstream ── login ──> relay, in the event loop  <── session decides
 //!                 └── cancel request ──> cancel            └──> pipe   (replication)
 //! ```
 //!
-//! A relay stays with the event loop that it was given to: its buffers stay in that core's cache, and nothing in it
-//! needs a lock. tokio's shared, work-stealing runtime was measured to serve a little more at the price of some 15 %
-//! more CPU time per transaction, which the database next door can use better; a runtime per core costs half a
-//! microsecond a transaction that an event loop does not.
+//! A relay has its buffers from the thread it is on, and nothing in it needs a lock. It stays on one event loop until
+//! that one takes up a core and hands half of its work to the next (`load`). tokio's shared, work-stealing runtime was
+//! measured to serve a little more at the price of some 15 % more CPU time per transaction, which the database next
+//! door can use better; a runtime per core costs half a microsecond a transaction that an event loop does not.
 
 mod cancel;
 pub mod connect_error;
