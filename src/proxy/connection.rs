@@ -17,8 +17,9 @@ use super::login::{self, Leg, Outcome};
 use super::opening::{OpeningError, Request, Terms, open};
 use super::phase::{LAST_WORDS, Watcher};
 use super::pipe::pipe;
+use super::polled::Detached;
 use super::relay::{End, Relay, Side, Traffic};
-use super::stream::{Detached, Socket, Stream};
+use super::stream::{Socket, Stream};
 use super::workers::Served;
 use super::{Shared, cancel};
 use crate::auth::{ClientChannel, Login, LoginSettings, UpstreamChannel};
@@ -97,7 +98,7 @@ fn until(deadline: Instant) -> Duration {
 }
 
 async fn begin(accepted: Detached, generation: &Generation) -> Result<(Stream, Request), OpeningError> {
-    let socket: Socket = accepted.register()?;
+    let socket = Socket::register(accepted)?;
     socket.set_options(&generation.keepalive)?;
     let terms = Terms {
         tls: generation.client_tls.as_ref(),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket, UnixStream, lookup_host};
 
-use super::stream::Detached;
+use super::polled::Detached;
 use super::workers::Workers;
 use super::{Shared, connection};
 use crate::config::ListenAddress;

@@ -1,7 +1,9 @@
 //! A socket that an event loop of ours watches, and not tokio.
 
 use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,7 +12,14 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::stream::Detached;
+/// A socket that nobody watches: it is to live on another thread. It does not block.
+#[derive(Debug)]
+pub enum Detached {
+    /// TCP
+    Tcp(TcpStream),
+    /// A unix socket
+    Unix(UnixStream),
+}
 
 /// A socket and what is known of it: what it was not found to have run out of, it is asked for.
 ///
@@ -49,7 +58,7 @@ impl Readiness {
 }
 
 impl Polled {
-    /// A socket that does not block. Nothing is known of it, so it counts as ready.
+    /// Nothing is known of it yet, so it counts as ready.
     pub fn new(socket: Detached) -> Self {
         Self {
             socket,
@@ -175,7 +184,6 @@ impl AsyncWrite for Polled {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixStream;
     use std::task::Waker;
     use std::time::Duration;
 

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsStream;
 
-use super::polled::Polled;
+use super::polled::{Detached, Polled};
 use crate::config::url::KeepaliveParameters;
 use crate::tls::channel_binding::{ChannelBindingError, end_point_hash};
 
@@ -26,28 +26,6 @@ pub enum Socket {
     Unix(UnixStream),
     /// Either, once an event loop has it.
     Polled(Polled),
-}
-
-/// A socket that nobody watches: it is to live on another thread.
-#[derive(Debug)]
-pub enum Detached {
-    /// TCP
-    Tcp(std::net::TcpStream),
-    /// A unix socket
-    Unix(std::os::unix::net::UnixStream),
-}
-
-impl Detached {
-    /// Makes it a socket of the runtime this is called on.
-    ///
-    /// # Errors
-    /// When that runtime cannot watch it.
-    pub fn register(self) -> io::Result<Socket> {
-        match self {
-            Self::Tcp(stream) => TcpStream::from_std(stream).map(Socket::Tcp),
-            Self::Unix(stream) => UnixStream::from_std(stream).map(Socket::Unix),
-        }
-    }
 }
 
 /// A connection.
@@ -104,6 +82,17 @@ impl Keepalive {
 }
 
 impl Socket {
+    /// Makes it a socket of the runtime this is called on.
+    ///
+    /// # Errors
+    /// When that runtime cannot watch it.
+    pub fn register(detached: Detached) -> io::Result<Self> {
+        match detached {
+            Detached::Tcp(stream) => TcpStream::from_std(stream).map(Self::Tcp),
+            Detached::Unix(stream) => UnixStream::from_std(stream).map(Self::Unix),
+        }
+    }
+
     /// The same socket, watched by nobody.
     fn duplicate(&self) -> io::Result<Detached> {
         match self {
@@ -182,7 +171,7 @@ impl Stream {
     /// When that runtime cannot watch it, or the process has too many open files; the stream is as it was.
     pub fn enter_runtime(&mut self) -> io::Result<()> {
         let socket = self.socket_mut();
-        *socket = socket.duplicate()?.register()?;
+        *socket = Socket::register(socket.duplicate()?)?;
         Ok(())
     }
 

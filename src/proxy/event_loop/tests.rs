@@ -7,8 +7,9 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::config::Config;
+use crate::proxy::polled::Detached;
 use crate::proxy::relay::Side;
-use crate::proxy::stream::{Detached, Stream};
+use crate::proxy::stream::{Socket, Stream};
 use crate::session::{Client, Policy, Session, VerdictCache};
 use crate::sql::cache::Limits;
 
@@ -33,7 +34,7 @@ fn side(read_ahead: BytesMut) -> (Side, UnixStream) {
     let (theirs, ours) = UnixStream::pair().expect("two sockets");
     theirs.set_nonblocking(true).expect("a setting");
     ours.set_read_timeout(Some(PATIENCE)).expect("a setting");
-    let socket = Detached::Unix(theirs).register().expect("a runtime");
+    let socket = Socket::register(Detached::Unix(theirs)).expect("a runtime");
     (Side::new(Stream::from(socket), read_ahead), ours)
 }
 
