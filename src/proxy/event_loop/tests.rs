@@ -174,3 +174,15 @@ async fn a_side_that_has_much_to_say_gives_way() {
     let expected = [LOGGED_IN.to_vec(), notice().repeat(40)].concat();
     assert_eq!(received(&client, expected.len()), expected);
 }
+
+#[test]
+fn a_thread_that_sleeps_is_not_running() {
+    let start = now();
+    while now().running - start.running < Duration::from_millis(5) {}
+    let awake = now();
+    std::thread::sleep(Duration::from_millis(50));
+    let slept = now();
+    assert!(awake.wall - start.wall >= Duration::from_millis(5));
+    assert!(slept.wall - awake.wall >= Duration::from_millis(50));
+    assert!(slept.running - awake.running < Duration::from_millis(25));
+}
