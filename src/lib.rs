@@ -52,8 +52,8 @@
 //!
 //! A frame that nobody needs to look into is forwarded from the buffer it was read into, in one write with its
 //! neighbours; rows of a result and COPY data cost a look at their headers. System calls and
-//! wake-ups are what is left, so one event loop has all logged-in clients until it takes up a core, and only then
-//! another takes over some of them.
+//! wake-ups are what is left, so one event loop has all logged-in clients as long as that keeps none of them
+//! waiting, and another takes over some of them then.
 //!
 //! Three well-kept crates are kept off that path on purpose. `tokio` serves whatever comes once in a connection's life;
 //! its tasks and wakers cost as much as all decisions, so relays wait for their sockets with `mio` itself. `pgwire` owns every message it decodes; the relay reads

@@ -19,7 +19,7 @@ pub struct Config {
     /// `listen`: where clients connect. Several are allowed; default `127.0.0.1:6432`.
     pub listen: Vec<ListenAddress>,
     /// `threads`: threads with an event loop, and as many with a runtime for logins. Default 0: one of each per core.
-    /// The next event loop comes into use when those before take up a core each.
+    /// The next event loop comes into use when those before take up a third of a core each.
     pub threads: usize,
     /// `[upstream]`: the server, or the pooler, behind the proxy.
     pub upstream: Upstream,

@@ -257,12 +257,17 @@ impl Running {
 
     /// Gives half of the relays that had a turn in this window to another loop.
     fn hand_over(&mut self) {
-        let Some(successor) = load::successor(self.all.loads(), self.place) else {
+        let Some((successor, most)) = load::successor(self.all.loads(), self.place) else {
             return;
         };
         let had_turns = |relayed: &Relayed| relayed.last_turn == self.windows;
         let active = self.relays.iter().filter(|(_, relayed)| had_turns(relayed));
-        let moved: Vec<usize> = active.map(|(place, _)| place).skip(1).step_by(2).collect();
+        let moved: Vec<usize> = active
+            .map(|(place, _)| place)
+            .skip(1)
+            .step_by(2)
+            .take(most)
+            .collect();
         for place in moved {
             let relayed = self.dismiss(place);
             self.all.give(successor, relayed.relay, relayed.ended);

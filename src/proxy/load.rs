@@ -1,9 +1,9 @@
 //! How busy an event loop is, and which one takes over from it. Decisions only.
 //!
 //! Loops that share what one of them could do alone sleep between any two messages, and to be put to sleep and woken
-//! costs as much as to relay. So the first loop has all relays until it takes up a core; then it hands half of those
-//! that were busy to the first that does not. What counts is the time a loop was *given*: where clients and
-//! server leave it half a core, a second loop would only take from them.
+//! costs as much as to relay. So the first loop has all relays as long as that keeps none of them waiting: at a third of
+//! a core it hands half of those that were busy to the first that has less to do. What counts is the time a loop was
+//! *given*, not what it asked for.
 
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ impl Default for Terms {
     fn default() -> Self {
         Self {
             window: Duration::from_millis(100),
-            busy: 0.8,
-            calm: 0.5,
+            busy: 0.3,
+            calm: 0.15,
             waits: 64,
         }
     }
@@ -102,12 +102,15 @@ pub(super) fn place(loads: impl Iterator<Item = Load> + Clone) -> usize {
     calm.unwrap_or_else(|| fewest().map_or(0, |(place, _)| place))
 }
 
-/// Who takes over from a loop that is busy: the first of the others that is not.
-pub(super) fn successor(loads: impl Iterator<Item = Load>, busy: usize) -> Option<usize> {
-    let mut loads = loads.enumerate();
+/// Who takes over from a loop that is busy, and how many relays at most: the first of the others that is not, up to where
+/// both have as many.
+pub(super) fn successor(loads: impl Iterator<Item = Load> + Clone, busy: usize) -> Option<(usize, usize)> {
+    let own = loads.clone().nth(busy)?.relays;
+    let most = |load: &Load| own.saturating_sub(load.relays) / 2;
     loads
-        .find(|(place, load)| *place != busy && !load.is_busy)
-        .map(|(place, _)| place)
+        .enumerate()
+        .find(|(place, load)| *place != busy && !load.is_busy && most(load) > 0)
+        .map(|(place, load)| (place, most(&load)))
 }
 
 #[cfg(test)]
@@ -126,11 +129,11 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_hands_over_when_it_takes_up_a_core() {
+    fn a_loop_hands_over_when_it_has_enough_to_do() {
         let mut meter = Meter::new(Terms::default(), at(0, 0));
         assert_eq!(meter.look(at(99, 99)), None);
-        assert_eq!(meter.look(at(100, 79)), Some(false));
-        assert_eq!(meter.look(at(200, 160)), Some(true));
+        assert_eq!(meter.look(at(100, 29)), Some(false));
+        assert_eq!(meter.look(at(200, 60)), Some(true));
         assert!(meter.is_busy());
     }
 
@@ -139,11 +142,11 @@ mod tests {
         let mut meter = Meter::new(Terms::default(), at(0, 0));
         assert_eq!(meter.patience(), None);
         assert_eq!(meter.look(at(100, 100)), Some(true));
-        assert_eq!(meter.look(at(200, 160)), Some(false));
+        assert_eq!(meter.look(at(200, 120)), Some(false));
         assert!(meter.is_busy() && meter.patience().is_some());
-        assert_eq!(meter.look(at(300, 210)), Some(false));
+        assert_eq!(meter.look(at(300, 130)), Some(false));
         assert!(!meter.is_busy());
-        assert_eq!(meter.look(at(400, 270)), Some(false));
+        assert_eq!(meter.look(at(400, 150)), Some(false));
         assert!(!meter.is_busy());
     }
 
@@ -168,16 +171,15 @@ mod tests {
     }
 
     #[test]
-    fn whoever_takes_over_is_another_that_is_not_busy() {
-        assert_eq!(successor([load(true, 2)].into_iter(), 0), None);
+    fn whoever_takes_over_is_another_that_is_not_busy_and_has_fewer() {
+        let next = |loads: &[Load], busy| successor(loads.iter().copied(), busy);
+        assert_eq!(next(&[load(true, 2)], 0), None);
+        assert_eq!(next(&[load(false, 8), load(false, 0)], 0), Some((1, 4)));
+        assert_eq!(next(&[load(true, 4), load(false, 4)], 0), None);
         assert_eq!(
-            successor([load(false, 0), load(false, 0)].into_iter(), 0),
-            Some(1)
+            next(&[load(true, 0), load(false, 1), load(true, 9)], 2),
+            Some((1, 4))
         );
-        assert_eq!(
-            successor([load(true, 0), load(false, 0), load(true, 0)].into_iter(), 2),
-            Some(1)
-        );
-        assert_eq!(successor([load(true, 0), load(true, 0)].into_iter(), 1), None);
+        assert_eq!(next(&[load(true, 0), load(true, 5)], 1), None);
     }
 }

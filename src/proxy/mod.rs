@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A relay has its buffers from the thread it is on, and nothing in it needs a lock. It stays on one event loop until
-//! that one takes up a core and hands half of its work to the next (`load`). tokio's shared, work-stealing runtime was
+//! that one has enough to do and hands half of its work to the next (`load`). tokio's shared, work-stealing runtime was
 //! measured to serve a little more at the price of some 15 % more CPU time per transaction, which the database next
 //! door can use better; a runtime per core costs half a microsecond a transaction that an event loop does not.
 

@@ -121,29 +121,35 @@ async fn a_relay_that_is_handed_over_again_and_again_loses_nothing() {
             (relayed, talk)
         })
         .collect();
+    // One after the other seems to have many, and the others nothing to do.
     let (mut before, mut changes) = (Vec::new(), 0);
-    while !talks.iter().all(|(_, talk)| talk.is_finished()) {
+    for crowded in event_loops.0.iter().cycle() {
+        if talks.iter().all(|(_, talk)| talk.is_finished()) {
+            break;
+        }
         for event_loop in event_loops.0.iter() {
             event_loop.is_busy.store(false, Ordering::Relaxed);
         }
+        crowded.relays.fetch_add(8, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        crowded.relays.fetch_sub(8, Ordering::Relaxed);
         let loads: Vec<usize> = event_loops.loads().map(|load| load.relays).collect();
         changes += usize::from(loads != before);
         before = loads;
-        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     for (relayed, talk) in talks {
         talk.join().expect("all that was said");
         assert!(matches!(end(relayed).await, Some((_, End::ByServer))));
     }
-    assert!(changes > 20, "{changes} changes");
+    assert!(changes > 10, "{changes} changes");
     assert!(event_loops.loads().all(|load| load.relays == 0));
     event_loops.stop();
 }
 
-/// Two thousand queries, each with an answer in pieces, and the end of the server.
+/// Six thousand queries, each with an answer in pieces, and the end of the server.
 fn converse(mut client: &UnixStream, mut server: &UnixStream) {
     assert_eq!(received(client, LOGGED_IN.len()), LOGGED_IN);
-    for number in 0..2000 {
+    for number in 0..6000 {
         let text = format!("SELECT {number:04}\0");
         let query = [b"Q", &(4 + text.len() as u32).to_be_bytes()[..], text.as_bytes()].concat();
         client.write_all(&query).expect("written");
