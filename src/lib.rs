@@ -51,14 +51,15 @@
 //! # What a connection costs
 //!
 //! A frame that nobody needs to look into is forwarded from the buffer it was read into, in one write with its
-//! neighbours; rows of a result and COPY data cost a look at their headers. System calls and
-//! wake-ups are what is left, so one event loop has all logged-in clients as long as that keeps none of them
-//! waiting, and another takes over some of them then.
+//! neighbours; rows of a result and COPY data cost a look at their headers. System calls and wake-ups are what is left,
+//! so one event loop has all logged-in clients as long as that keeps none of them waiting; then the next one takes over
+//! some of them.
 //!
 //! Three well-kept crates are kept off that path on purpose. `tokio` serves whatever comes once in a connection's life;
-//! its tasks and wakers cost as much as all decisions, so relays wait for their sockets with `mio` itself. `pgwire` owns every message it decodes; the relay reads
-//! slices ([`wire`]), and `pgwire` serves tests as a second opinion. `sqlparser` builds a tree for every statement;
-//! the lexer of [`sql`] finds kinds and boundaries without one, and the parser is asked only where structure matters.
+//! its tasks and wakers cost as much as all decisions, so relays wait for their sockets with `mio` itself. `pgwire` owns
+//! every message it decodes; the relay reads slices ([`wire`]), and `pgwire` serves tests as a second opinion.
+//! `sqlparser` builds a tree for every statement; the lexer of [`sql`] finds kinds and boundaries without one, and the
+//! parser is asked only where structure matters.
 
 pub mod auth;
 pub mod check;

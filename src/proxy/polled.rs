@@ -191,11 +191,17 @@ mod tests {
 
     const PATIENCE: Option<Duration> = Some(Duration::from_secs(10));
 
-    fn pair() -> (Polled, UnixStream) {
+    /// One that is watched, its other end, and who watches it.
+    fn watched() -> (Polled, UnixStream, mio::Poll) {
         let (ours, theirs) = UnixStream::pair().expect("two sockets");
         ours.set_nonblocking(true).expect("a setting");
         theirs.set_nonblocking(true).expect("a setting");
-        (Polled::new(Detached::Unix(ours)), theirs)
+        let (polled, poll) = (
+            Polled::new(Detached::Unix(ours)),
+            mio::Poll::new().expect("a poll"),
+        );
+        polled.register(poll.registry(), Token(0)).expect("registered");
+        (polled, theirs, poll)
     }
 
     fn read(polled: &mut Polled) -> Option<usize> {
@@ -225,9 +231,7 @@ mod tests {
 
     #[test]
     fn who_gave_less_than_asked_for_is_asked_again_once_told() {
-        let (mut polled, mut theirs) = pair();
-        let mut poll = mio::Poll::new().expect("a poll");
-        polled.register(poll.registry(), Token(0)).expect("registered");
+        let (mut polled, mut theirs, mut poll) = watched();
         theirs.write_all(b"abc").expect("written");
         hear(&mut poll, &mut polled);
         assert_eq!(read(&mut polled), Some(3));
@@ -239,9 +243,7 @@ mod tests {
 
     #[test]
     fn the_end_behind_the_last_bytes_is_told_once_and_not_forgotten() {
-        let (mut polled, mut theirs) = pair();
-        let mut poll = mio::Poll::new().expect("a poll");
-        polled.register(poll.registry(), Token(0)).expect("registered");
+        let (mut polled, mut theirs, mut poll) = watched();
         theirs.write_all(b"abc").expect("written");
         drop(theirs);
         hear(&mut poll, &mut polled);
@@ -252,9 +254,7 @@ mod tests {
 
     #[test]
     fn who_took_less_than_given_is_given_more_once_told() {
-        let (mut polled, mut theirs) = pair();
-        let mut poll = mio::Poll::new().expect("a poll");
-        polled.register(poll.registry(), Token(0)).expect("registered");
+        let (mut polled, mut theirs, mut poll) = watched();
         hear(&mut poll, &mut polled);
         let much = vec![0; 1 << 22];
         let mut written = 0;

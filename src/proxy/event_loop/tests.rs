@@ -44,6 +44,15 @@ fn received(mut from: &UnixStream, bytes: usize) -> Vec<u8> {
     received
 }
 
+/// A relay in a loop, and the other ends of its sockets, the client having read that it is logged in.
+fn relayed(phases: &Phases) -> (EventLoops, JoinHandle<io::Result<Ended>>, UnixStream, UnixStream) {
+    let event_loops = EventLoops::start(1, Terms::default(), phases).expect("a thread");
+    let (relay, client, server) = relay();
+    let relayed = start(&event_loops, relay);
+    assert_eq!(received(&client, LOGGED_IN.len()), LOGGED_IN);
+    (event_loops, relayed, client, server)
+}
+
 type Ended = Option<(Box<Relay>, End)>;
 
 fn start(event_loops: &EventLoops, relay: Box<Relay>) -> JoinHandle<io::Result<Ended>> {
@@ -66,10 +75,7 @@ fn notice() -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_go_both_ways_until_the_server_closes() {
     let phases = Phases::default();
-    let event_loops = EventLoops::start(1, Terms::default(), &phases).expect("a thread");
-    let (relay, mut client, server) = relay();
-    let relayed = start(&event_loops, relay);
-    assert_eq!(received(&client, LOGGED_IN.len()), LOGGED_IN);
+    let (event_loops, relayed, mut client, server) = relayed(&phases);
     client.write_all(TERMINATE).expect("written");
     assert_eq!(received(&server, TERMINATE.len()), TERMINATE);
     drop(server);
@@ -81,10 +87,7 @@ async fn bytes_go_both_ways_until_the_server_closes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_the_proxy_ends_a_relay_that_is_idle() {
     let phases = Phases::default();
-    let event_loops = EventLoops::start(1, Terms::default(), &phases).expect("a thread");
-    let (relay, client, _server) = relay();
-    let relayed = start(&event_loops, relay);
-    assert_eq!(received(&client, LOGGED_IN.len()), LOGGED_IN);
+    let (event_loops, relayed, client, _server) = relayed(&phases);
     phases.enter(Phase::Draining);
     let ended = end(relayed).await;
     assert!(matches!(ended, Some((_, End::Shutdown))));
@@ -94,10 +97,7 @@ async fn the_end_of_the_proxy_ends_a_relay_that_is_idle() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_waits_for_a_loop_that_stops_learns_it() {
     let phases = Phases::default();
-    let event_loops = EventLoops::start(1, Terms::default(), &phases).expect("a thread");
-    let (relay, client, _server) = relay();
-    let relayed = start(&event_loops, relay);
-    assert_eq!(received(&client, LOGGED_IN.len()), LOGGED_IN);
+    let (event_loops, relayed, client, _server) = relayed(&phases);
     event_loops.stop();
     assert!(end(relayed).await.is_none());
 }
