@@ -87,7 +87,7 @@ async fn bytes_go_both_ways_until_the_server_closes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_the_proxy_ends_a_relay_that_is_idle() {
     let phases = Phases::default();
-    let (event_loops, relayed, client, _server) = relayed(&phases);
+    let (event_loops, relayed, _client, _server) = relayed(&phases);
     phases.enter(Phase::Draining);
     let ended = end(relayed).await;
     assert!(matches!(ended, Some((_, End::Shutdown))));
@@ -97,7 +97,7 @@ async fn the_end_of_the_proxy_ends_a_relay_that_is_idle() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_waits_for_a_loop_that_stops_learns_it() {
     let phases = Phases::default();
-    let (event_loops, relayed, client, _server) = relayed(&phases);
+    let (event_loops, relayed, _client, _server) = relayed(&phases);
     event_loops.stop();
     assert!(end(relayed).await.is_none());
 }
