@@ -9,7 +9,7 @@ use std::hint::black_box;
 use bemi::context::{Context, payload};
 use bemi::session::{Verdict, VerdictCache};
 use bemi::sql::cache::Limits;
-use bemi::sql::{Dialect, Rules, analyze};
+use bemi::sql::{Dialect, Rules, analyze, is_plain_select};
 use bemi::wire::frame::{Header, write_frame};
 use bemi::wire::{backend, frontend};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -136,6 +136,19 @@ fn cache(criterion: &mut Criterion) {
     for (name, text) in [("hit, insert", INSERT), ("hit, select with joins", JOINS)] {
         group.bench_function(name, |b| {
             b.iter(|| cache.get(black_box(text.as_bytes()), Dialect::default()))
+        });
+    }
+    let rules = Rules::default();
+    for (name, text) in [
+        (
+            "not asked, select by key",
+            "SELECT task FROM todo WHERE id = 4711",
+        ),
+        ("not asked, select", SELECT),
+        ("not asked, select with joins", JOINS),
+    ] {
+        group.bench_function(name, |b| {
+            b.iter(|| is_plain_select(black_box(text.as_bytes()), Dialect::default(), &rules))
         });
     }
     group.bench_function("miss, insert", |b| {

@@ -4,7 +4,7 @@ use bemi::config::SqlText;
 use bemi::config::url::UpstreamUrl;
 use bemi::context::{Context, payload, write_json_string};
 use bemi::session::Verdict;
-use bemi::sql::{Dialect, FunctionName, Kind, Rules, Statement, analyze, normalize};
+use bemi::sql::{Dialect, FunctionName, Kind, Rules, Statement, analyze, is_plain_select, normalize};
 use bemi::wire::encoding::ClientEncoding;
 use serde_json::Value;
 
@@ -69,6 +69,7 @@ fn sql(data: &[u8]) {
     let (dialect, rules) = (dialect(&mut input), rules(&mut input));
     let text = input.rest();
     let analysis = analyze(text, dialect, &rules);
+    assert!(Verdict::new(text, dialect, &rules).is_plain() || !is_plain_select(text, dialect, &rules));
     let mut end = 0;
     for statement in &analysis.statements {
         assert!(

@@ -78,7 +78,7 @@ impl Token {
 }
 
 /// White space of the server (`scanner_isspace`, with the vertical tab that 16 added).
-pub fn is_space(byte: u8) -> bool {
+pub const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
 }
 
@@ -86,20 +86,56 @@ fn is_newline(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r')
 }
 
-fn starts_word(byte: u8) -> bool {
+const fn starts_word(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
 }
 
-fn is_operator(byte: u8) -> bool {
+const fn is_operator(byte: u8) -> bool {
     belongs_to_no_sql_operator(byte) || matches!(byte, b'+' | b'-' | b'*' | b'/' | b'<' | b'>' | b'=')
 }
 
 /// A character of operators that SQL itself has no use for.
-fn belongs_to_no_sql_operator(byte: u8) -> bool {
+const fn belongs_to_no_sql_operator(byte: u8) -> bool {
     matches!(
         byte,
         b'~' | b'!' | b'@' | b'#' | b'^' | b'&' | b'|' | b'`' | b'?' | b'%'
     )
+}
+
+/// What a run of bytes may be made of.
+#[derive(Debug, Clone, Copy)]
+enum Class {
+    Space = 1,
+    /// What may stand behind the first character of a word.
+    Word = 2,
+    Digit = 4,
+    Operator = 8,
+}
+
+/// The classes of each byte: most of a text is runs, and one look at a table takes less than several comparisons.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut index = 0;
+    while index < classes.len() {
+        let byte = index as u8;
+        let digit = byte.is_ascii_digit();
+        classes[index] = Class::Space.bit_if(is_space(byte))
+            | Class::Word.bit_if(starts_word(byte) || digit || byte == b'$')
+            | Class::Digit.bit_if(digit)
+            | Class::Operator.bit_if(is_operator(byte));
+        index += 1;
+    }
+    classes
+};
+
+impl Class {
+    const fn bit_if(self, belongs: bool) -> u8 {
+        if belongs { self as u8 } else { 0 }
+    }
+
+    fn has(self, byte: u8) -> bool {
+        CLASSES[usize::from(byte)] & self as u8 != 0
+    }
 }
 
 /// An iterator over the tokens of a text, comments included, white space not. Copying one is a bookmark.
@@ -125,10 +161,13 @@ impl<'a> Lexer<'a> {
         self.text.get(from..).unwrap_or_default()
     }
 
-    /// Where the run of bytes like this ends.
-    fn run(&self, from: usize, like: fn(u8) -> bool) -> usize {
+    /// Where the run of bytes of this class ends.
+    fn run(&self, from: usize, class: Class) -> usize {
         let rest = self.rest(from);
-        from + rest.iter().position(|byte| !like(*byte)).unwrap_or(rest.len())
+        from + rest
+            .iter()
+            .position(|byte| !class.has(*byte))
+            .unwrap_or(rest.len())
     }
 
     /// Where the character ends that starts here.
@@ -170,8 +209,11 @@ impl<'a> Lexer<'a> {
     }
 
     fn past_word(&self, start: usize) -> usize {
+        if self.dialect.encoding.is_ascii_safe() {
+            return self.run(start, Class::Word);
+        }
         let mut at = start;
-        while starts_word(self.byte(at)) || self.byte(at).is_ascii_digit() || self.byte(at) == b'$' {
+        while Class::Word.has(self.byte(at)) {
             at = self.past_char(at);
         }
         at
@@ -270,10 +312,7 @@ impl<'a> Lexer<'a> {
     /// A parameter, a dollar-quoted string, or a lone dollar.
     fn dollar(&self, start: usize) -> (TokenKind, usize) {
         if self.byte(start + 1).is_ascii_digit() {
-            return (
-                TokenKind::Param,
-                self.run(start + 1, |byte| byte.is_ascii_digit()),
-            );
+            return (TokenKind::Param, self.run(start + 1, Class::Digit));
         }
         let mut at = start + 1;
         while starts_word(self.byte(at)) || (at > start + 1 && self.byte(at).is_ascii_digit()) {
@@ -291,6 +330,10 @@ impl<'a> Lexer<'a> {
     }
 
     fn past_number(&self, start: usize) -> usize {
+        let digits = self.run(start, Class::Digit);
+        if digits > start && self.byte(digits) != b'.' && !Class::Word.has(self.byte(digits)) {
+            return digits;
+        }
         let radix_digits: fn(u8) -> bool = match (self.byte(start), self.byte(start + 1)) {
             (b'0', b'x' | b'X') => |byte| byte.is_ascii_hexdigit(),
             (b'0', b'o' | b'O') => |byte| matches!(byte, b'0'..=b'7'),
@@ -359,6 +402,9 @@ impl<'a> Lexer<'a> {
     /// The longest run of operator characters, less a comment in it, less a trailing `+` or `-` unless one of the
     /// characters is of those that SQL itself does not use: the `operator` rule of scan.l.
     fn operator(&self, start: usize) -> (TokenKind, usize) {
+        if !Class::Operator.has(self.byte(start + 1)) {
+            return (TokenKind::Punct(self.byte(start)), start + 1);
+        }
         let window = self.rest(start);
         let window = window.get(..LONGEST_RUN).unwrap_or(window);
         let starts_comment = |at: usize| matches!(window.get(at..at + 2), Some(b"/*" | b"--"));
@@ -382,8 +428,9 @@ impl<'a> Lexer<'a> {
 impl Iterator for Lexer<'_> {
     type Item = Token;
 
+    #[inline]
     fn next(&mut self) -> Option<Token> {
-        let start = self.run(self.at, is_space);
+        let start = self.run(self.at, Class::Space);
         if start >= self.text.len() {
             return None;
         }

@@ -26,6 +26,7 @@ mod kind;
 mod lexer;
 mod literal;
 mod normalize;
+mod plain;
 mod query;
 mod set_config;
 mod setting;
@@ -35,6 +36,7 @@ mod transaction;
 
 pub use analyze::analyze;
 pub use normalize::normalize;
+pub use plain::is_plain_select;
 pub use statement::{Analysis, Arg, Kind, SetConfig, SetValue, Statement, TableName};
 
 use crate::wire::encoding::ClientEncoding;

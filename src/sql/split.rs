@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use memchr::memchr_iter;
+
 use crate::sql::lexer::{Lexer, Token, TokenKind};
 use crate::sql::{Dialect, Rules, literal};
 
@@ -86,24 +88,26 @@ pub fn split(text: &[u8], dialect: Dialect, rules: &Rules) -> Split {
 
 /// Whether this names a setting of the [`Dialect`]: as a word, in quotes, or as an argument of `set_config`. `NAMES` is
 /// short for `client_encoding` in `SET NAMES`.
-fn names_dialect(kind: TokenKind, bytes: &[u8]) -> bool {
-    const SETTINGS: [&[u8]; 2] = [b"client_encoding", b"standard_conforming_strings"];
-    let holds = |setting: &[u8]| {
-        bytes
-            .windows(setting.len())
-            .any(|part| part.eq_ignore_ascii_case(setting))
+pub fn names_dialect(kind: TokenKind, bytes: &[u8]) -> bool {
+    /// With the place of its first underscore.
+    const SETTINGS: [(&[u8], usize); 2] = [(b"client_encoding", 6), (b"standard_conforming_strings", 8)];
+    let is_at = |underscore: usize, (setting, first): (&[u8], usize)| {
+        underscore
+            .checked_sub(first)
+            .and_then(|start| bytes.get(start..start + setting.len()))
+            .is_some_and(|part| part.eq_ignore_ascii_case(setting))
     };
     match kind {
         TokenKind::Punct(_) => false,
-        // The shortest name has 15 bytes: what is longer than the longest and its quotes is data.
-        _ if bytes.len() > 64 => false,
-        TokenKind::Word if bytes.eq_ignore_ascii_case(b"names") => true,
-        _ => bytes.len() >= SETTINGS[0].len() && SETTINGS.into_iter().any(holds),
+        TokenKind::Word if bytes.len() == 5 => bytes.eq_ignore_ascii_case(b"names"),
+        // What is longer than the longest of them and its quotes is data.
+        _ if !(SETTINGS[0].0.len()..=64).contains(&bytes.len()) => false,
+        _ => memchr_iter(b'_', bytes).any(|at| SETTINGS.into_iter().any(|setting| is_at(at, setting))),
     }
 }
 
 /// Notes a word of interest; whether it is one about prepared statements.
-fn notice(mentions: &mut Mentions, token: Token, bytes: &[u8], dialect: Dialect, rules: &Rules) -> bool {
+pub fn notice(mentions: &mut Mentions, token: Token, bytes: &[u8], dialect: Dialect, rules: &Rules) -> bool {
     const PREPARED: &[u8] = b"pg_prepared_statement";
     match token.kind {
         TokenKind::Word => {
@@ -112,6 +116,14 @@ fn notice(mentions: &mut Mentions, token: Token, bytes: &[u8], dialect: Dialect,
             mentions.set_config |= is("set_config");
             mentions.function |= rules.functions.iter().any(|function| is(&function.name));
             bytes
+                .get(..PREPARED.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(PREPARED))
+        }
+        // As most of them are.
+        TokenKind::QuotedName if rules.functions.is_empty() => {
+            let inside = bytes.get(1..bytes.len() - 1).unwrap_or_default();
+            mentions.set_config |= inside == b"set_config";
+            inside
                 .get(..PREPARED.len())
                 .is_some_and(|start| start.eq_ignore_ascii_case(PREPARED))
         }
