@@ -1,8 +1,8 @@
 //! A socket that an event loop of ours watches, and not tokio.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::TcpStream;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use mio::event::Event;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
+use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A socket that nobody watches: it is to live on another thread. It does not block.
@@ -19,6 +20,15 @@ pub enum Detached {
     Tcp(TcpStream),
     /// A unix socket
     Unix(UnixStream),
+}
+
+impl AsFd for Detached {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
 }
 
 /// A socket and what is known of it: what it was not found to have run out of, it is asked for.
@@ -78,7 +88,7 @@ impl Polled {
     /// Those of `epoll_ctl(2)`: the system is out of memory or watches.
     pub fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
-        registry.register(&mut SourceFd(&self.descriptor()), token, interest)
+        registry.register(&mut SourceFd(&self.socket.as_fd().as_raw_fd()), token, interest)
     }
 
     /// Has its events told no longer.
@@ -86,7 +96,7 @@ impl Polled {
     /// # Errors
     /// When they were not.
     pub fn deregister(&self, registry: &Registry) -> io::Result<()> {
-        registry.deregister(&mut SourceFd(&self.descriptor()))
+        registry.deregister(&mut SourceFd(&self.socket.as_fd().as_raw_fd()))
     }
 
     /// An event was told.
@@ -96,13 +106,6 @@ impl Polled {
             .told(event.is_readable(), event.is_read_closed() || failed);
         self.writable
             .told(event.is_writable(), event.is_write_closed() || failed);
-    }
-
-    fn descriptor(&self) -> RawFd {
-        match &self.socket {
-            Detached::Tcp(stream) => stream.as_raw_fd(),
-            Detached::Unix(stream) => stream.as_raw_fd(),
-        }
     }
 }
 
@@ -136,9 +139,10 @@ impl AsyncRead for Polled {
     ) -> Poll<io::Result<()>> {
         let Self { socket, readable, .. } = &mut *self;
         let room = buffer.initialize_unfilled();
-        let read = attempt(readable, room.len(), || match socket {
-            Detached::Tcp(stream) => stream.read(room),
-            Detached::Unix(stream) => stream.read(room),
+        let read = attempt(readable, room.len(), || {
+            // Not by the C library: in a process with threads it surrounds each call with steps for their cancellation.
+            let (_, n) = rustix::net::recv(&*socket, &mut *room, RecvFlags::empty())?;
+            Ok(n)
         });
         read.map_ok(|n| buffer.advance(n))
     }
@@ -147,9 +151,8 @@ impl AsyncRead for Polled {
 impl AsyncWrite for Polled {
     fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let Self { socket, writable, .. } = &mut *self;
-        attempt(writable, bytes.len(), || match socket {
-            Detached::Tcp(stream) => stream.write(bytes),
-            Detached::Unix(stream) => stream.write(bytes),
+        attempt(writable, bytes.len(), || {
+            Ok(rustix::net::send(&*socket, bytes, SendFlags::NOSIGNAL)?)
         })
     }
 
@@ -184,6 +187,7 @@ impl AsyncWrite for Polled {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
     use std::task::Waker;
     use std::time::Duration;
 
