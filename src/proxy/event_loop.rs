@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::thread;
@@ -38,7 +38,8 @@ pub(super) struct EventLoops(Arc<[EventLoop]>);
 struct EventLoop {
     orders: mpsc::Sender<Order>,
     alarm: Arc<Alarm>,
-    is_busy: AtomicBool,
+    /// Milliseconds of the monotonic clock.
+    busy_until: AtomicU64,
     relays: AtomicUsize,
 }
 
@@ -100,8 +101,9 @@ impl EventLoops {
     }
 
     fn loads(&self) -> impl Iterator<Item = Load> + Clone {
-        self.0.iter().map(|event_loop| Load {
-            is_busy: event_loop.is_busy.load(Ordering::Relaxed),
+        let now = milliseconds(wall());
+        self.0.iter().map(move |event_loop| Load {
+            is_busy: event_loop.busy_until.load(Ordering::Relaxed) > now,
             relays: event_loop.relays.load(Ordering::Relaxed),
         })
     }
@@ -128,7 +130,7 @@ impl EventLoop {
         let event_loop = Self {
             orders,
             alarm,
-            is_busy: AtomicBool::new(false),
+            busy_until: AtomicU64::new(0),
             relays: AtomicUsize::new(0),
         };
         Ok((event_loop, (poll, received)))
@@ -199,11 +201,7 @@ impl Running {
         let mut events = Events::with_capacity(EVENTS);
         let mut phase = Phase::Running;
         loop {
-            let patience = if self.turns.is_empty() {
-                self.meter.patience()
-            } else {
-                Some(Duration::ZERO)
-            };
+            let patience = (!self.turns.is_empty()).then_some(Duration::ZERO);
             match self.poll.poll(&mut events, patience) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -231,12 +229,13 @@ impl Running {
                 self.turns = self.relays.iter().map(|(place, _)| place).collect();
             }
             // Those that are not done get their next turn behind all others, and what has arrived meanwhile.
-            for _ in 0..self.turns.len() {
+            let due = self.turns.len();
+            for _ in 0..due {
                 if let Some(place) = self.turns.pop_front() {
                     self.turn(place, phase);
                 }
             }
-            if self.meter.is_due() || events.is_empty() {
+            if self.meter.waited(due) {
                 self.look_at_load();
             }
         }
@@ -247,7 +246,8 @@ impl Running {
             return;
         };
         if let Some(own) = self.all.0.get(self.place) {
-            own.is_busy.store(self.meter.is_busy(), Ordering::Relaxed);
+            let until = milliseconds(self.meter.busy_until());
+            own.busy_until.store(until, Ordering::Relaxed);
         }
         if is_to_hand_over {
             self.hand_over();
@@ -362,9 +362,17 @@ impl Running {
 fn now() -> Moment {
     let running = clock_gettime(ClockId::ThreadCPUTime);
     Moment {
-        wall: clock_gettime(ClockId::Monotonic).try_into().unwrap_or_default(),
+        wall: wall(),
         running: running.try_into().unwrap_or_default(),
     }
+}
+
+fn wall() -> Duration {
+    clock_gettime(ClockId::Monotonic).try_into().unwrap_or_default()
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn token(place: usize, party: Party) -> Token {

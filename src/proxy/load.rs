@@ -1,9 +1,11 @@
 //! How busy an event loop is, and which one takes over from it. Decisions only.
 //!
-//! Loops that share what one of them could do alone sleep between any two messages, and to be put to sleep and woken
-//! costs as much as to relay. So the first loop has all relays as long as that keeps none of them waiting: at a third of
-//! a core it hands half of those that were busy to the first that has less to do. What counts is the time a loop was
-//! *given*, not what it asked for.
+//! To be put to sleep and woken costs a loop as much as to relay, and one that many relays keep busy is spared most of
+//! that: whenever it looks, several are due. Two loops that share those relays sleep between any two messages. So the
+//! first loop has all of them until it needs a core for itself. Where only one is due at a time there is nothing to
+//! spare, and what talks without a pause does better with a loop, and a core, of its own: there a third of a core is
+//! enough to hand over half of the relays that were busy. What counts is the time a loop was *given*, not what it asked
+//! for.
 
 use std::time::Duration;
 
@@ -13,9 +15,15 @@ pub(super) struct Terms {
     /// How long is looked at.
     pub window: Duration,
     /// Share of a core from which on it hands over.
+    pub full: f64,
+    /// The same where its relays are due one by one.
     pub busy: f64,
+    /// How many relays are due at a time, in the mean, where they come one by one.
+    pub company: f64,
     /// Share of a core down to which it counts as busy once it was.
     pub calm: f64,
+    /// How long it counts as busy where nothing newer is known.
+    pub memory: Duration,
     /// How many times it waits for its sockets before it looks at the clock.
     pub waits: u32,
 }
@@ -24,8 +32,11 @@ impl Default for Terms {
     fn default() -> Self {
         Self {
             window: Duration::from_millis(100),
+            full: 0.8,
             busy: 0.3,
+            company: 1.6,
             calm: 0.15,
+            memory: Duration::from_secs(1),
             waits: 64,
         }
     }
@@ -43,7 +54,11 @@ pub(super) struct Moment {
 pub(super) struct Meter {
     terms: Terms,
     since: Moment,
+    /// Since the clock was looked at.
     waits: u32,
+    /// Since the window began: how often any relay was due, and how many were.
+    rounds: u64,
+    turns: u64,
     is_busy: bool,
 }
 
@@ -53,13 +68,17 @@ impl Meter {
             terms,
             since: now,
             waits: 0,
+            rounds: 0,
+            turns: 0,
             is_busy: false,
         }
     }
 
-    /// Counts a wait; whether it is time to look at the clock.
-    pub fn is_due(&mut self) -> bool {
+    /// Counts a wait, behind which so many relays are due; whether it is time to look at the clock.
+    pub fn waited(&mut self, due: usize) -> bool {
         self.waits += 1;
+        self.rounds += u64::from(due > 0);
+        self.turns += due as u64;
         self.waits >= self.terms.waits
     }
 
@@ -72,19 +91,25 @@ impl Meter {
         }
         let running = now.running.saturating_sub(self.since.running);
         let share = running.as_secs_f64() / wall.as_secs_f64().max(f64::MIN_POSITIVE);
-        self.since = now;
-        self.is_busy = share >= self.terms.busy || (self.is_busy && share > self.terms.calm);
-        Some(share >= self.terms.busy)
+        let company = self.turns as f64 / self.rounds.max(1) as f64;
+        let enough = if company < self.terms.company {
+            self.terms.busy
+        } else {
+            self.terms.full
+        };
+        (self.since, self.rounds, self.turns) = (now, 0, 0);
+        self.is_busy = share >= enough || (self.is_busy && share > self.terms.calm);
+        Some(share >= enough)
     }
 
-    /// Whether it was busy when last looked at.
-    pub fn is_busy(&self) -> bool {
-        self.is_busy
-    }
-
-    /// How long a loop may wait for its sockets: one that counts as busy has to find out that it is not.
-    pub fn patience(&self) -> Option<Duration> {
-        self.is_busy.then_some(self.terms.window)
+    /// By the wall's clock, until when others are to take it for busy. One that has nothing to do any more sleeps, and is
+    /// not woken only to say so.
+    pub fn busy_until(&self) -> Duration {
+        if self.is_busy {
+            self.since.wall + self.terms.memory
+        } else {
+            Duration::ZERO
+        }
     }
 }
 
@@ -134,20 +159,33 @@ mod tests {
         assert_eq!(meter.look(at(99, 99)), None);
         assert_eq!(meter.look(at(100, 29)), Some(false));
         assert_eq!(meter.look(at(200, 60)), Some(true));
-        assert!(meter.is_busy());
+        assert!(meter.busy_until() > Duration::from_millis(200));
+    }
+
+    #[test]
+    fn a_loop_whose_relays_are_due_together_keeps_them_as_long_as_it_can() {
+        let mut meter = Meter::new(Terms::default(), at(0, 0));
+        let mut look = |due: &[usize], wall, running| {
+            due.iter().for_each(|due| _ = meter.waited(*due));
+            meter.look(at(wall, running))
+        };
+        assert_eq!(look(&[2, 0, 0, 1, 1], 100, 40), Some(true));
+        assert_eq!(look(&[2, 0, 0, 2, 2], 200, 80), Some(false));
+        assert_eq!(look(&[4, 4], 300, 170), Some(true));
+        assert_eq!(look(&[1], 400, 210), Some(true));
     }
 
     #[test]
     fn it_counts_as_busy_until_it_is_calm() {
         let mut meter = Meter::new(Terms::default(), at(0, 0));
-        assert_eq!(meter.patience(), None);
-        assert_eq!(meter.look(at(100, 100)), Some(true));
-        assert_eq!(meter.look(at(200, 120)), Some(false));
-        assert!(meter.is_busy() && meter.patience().is_some());
-        assert_eq!(meter.look(at(300, 130)), Some(false));
-        assert!(!meter.is_busy());
-        assert_eq!(meter.look(at(400, 150)), Some(false));
-        assert!(!meter.is_busy());
+        let mut look = |wall, running| {
+            let hands_over = meter.look(at(wall, running));
+            (hands_over, meter.busy_until().as_millis())
+        };
+        assert_eq!(look(100, 100), (Some(true), 1100));
+        assert_eq!(look(200, 120), (Some(false), 1200));
+        assert_eq!(look(300, 130), (Some(false), 0));
+        assert_eq!(look(400, 150), (Some(false), 0));
     }
 
     #[test]
@@ -157,10 +195,10 @@ mod tests {
             ..Terms::default()
         };
         let mut meter = Meter::new(terms, at(0, 0));
-        let due: Vec<bool> = (0..3).map(|_| meter.is_due()).collect();
+        let due: Vec<bool> = (0..3).map(|_| meter.waited(1)).collect();
         assert_eq!(due, [false, false, true]);
         meter.look(at(1, 1));
-        assert!(!meter.is_due());
+        assert!(!meter.waited(1));
     }
 
     #[test]

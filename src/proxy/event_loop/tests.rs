@@ -107,8 +107,11 @@ async fn a_relay_that_is_handed_over_again_and_again_loses_nothing() {
     // Each looks at the clock after every wait, and has enough by then.
     let terms = Terms {
         window: Duration::ZERO,
+        full: 0.0,
         busy: 0.0,
+        company: 0.0,
         calm: 2.0,
+        memory: Duration::ZERO,
         waits: 1,
     };
     let phases = Phases::default();
@@ -128,7 +131,7 @@ async fn a_relay_that_is_handed_over_again_and_again_loses_nothing() {
             break;
         }
         for event_loop in event_loops.0.iter() {
-            event_loop.is_busy.store(false, Ordering::Relaxed);
+            event_loop.busy_until.store(0, Ordering::Relaxed);
         }
         crowded.relays.fetch_add(8, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(1)).await;
