@@ -79,6 +79,14 @@ fn directory(trust: &Generated) -> TempDir {
     directory
 }
 
+/// In a session of its own, as services are: Linux shares the processor out by sessions first (`sched_autogroup`, see
+/// sched(7)), and none of these should have to share with pgbench.
+fn service(program: &Path) -> Command {
+    let mut command = Command::new("setsid");
+    command.arg(program);
+    command
+}
+
 fn start_pgbouncer(directory: &Path, port: u16, cluster: &Cluster, options: &Options) -> Command {
     let server = cluster.port();
     let file = directory.join("pgbouncer.ini");
@@ -109,7 +117,7 @@ fn start_pgbouncer(directory: &Path, port: u16, cluster: &Cluster, options: &Opt
     });
     fs::write(&file, text).expect("the configuration");
     fs::write(&users, format!("\"postgres\" \"{PASSWORD}\"\n")).expect("the users");
-    let mut command = Command::new(program::find(cluster, "pgbouncer"));
+    let mut command = service(&program::find(cluster, "pgbouncer"));
     command.arg("--quiet").arg(&file).stdin(Stdio::null());
     // It refuses to run as root.
     if fs::metadata(directory).expect("the directory").uid() == 0 {
@@ -134,7 +142,7 @@ fn start_haproxy(directory: &Path, port: u16, cluster: &Cluster, options: &Optio
         options.connections.max(100) + 10
     );
     fs::write(&file, text).expect("the configuration");
-    let mut command = Command::new(program::find(cluster, "haproxy"));
+    let mut command = service(&program::find(cluster, "haproxy"));
     // In the foreground, one process.
     command.arg("-db").arg("-f").arg(&file).stdin(Stdio::null());
     command
@@ -161,7 +169,7 @@ fn start_bemi(directory: &Path, port: u16, cluster: &Cluster, options: &Options)
         }
     }
     fs::write(&file, text).expect("the configuration");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bemi"));
+    let mut command = service(Path::new(env!("CARGO_BIN_EXE_bemi")));
     command
         .arg("proxy")
         .arg("--config")

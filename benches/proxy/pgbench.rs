@@ -1,8 +1,10 @@
 //! One run of pgbench.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::figures::{cpu_time, quantile};
 use crate::stage::{PASSWORD, Way};
@@ -12,6 +14,9 @@ const SAMPLED: &str = "0.2";
 
 /// From this length on, in bytes, a script is so slow that all of its transactions are.
 const LONG_SCRIPT: usize = 10_000;
+
+/// Clients from which on a run takes longer to warm up: each has a process of the server, with caches of its own.
+const CROWD: usize = 100;
 
 /// What to run.
 #[derive(Clone)]
@@ -63,21 +68,64 @@ impl Load {
         }
     }
 
-    /// Runs it.
+    /// Seconds that do not count: connections are made, and caches filled.
+    fn warm_up(&self) -> u64 {
+        if self.clients < CROWD { 1 } else { 3 }
+    }
+
+    /// Runs it, for so many seconds that count.
     ///
     /// # Panics
     /// When pgbench fails, or a transaction does.
     pub fn run(&self, pgbench: &Path, way: &Way, seconds: u64) -> Figure {
         let directory = tempfile::tempdir().expect("a directory");
+        let mut child = self
+            .command(pgbench, way.port, seconds, directory.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("pgbench");
+        let (mut seen, mut said) = (Vec::new(), String::new());
+        for line in BufReader::new(child.stderr.take().expect("its stderr")).lines() {
+            let line = line.expect("text");
+            match progress(&line) {
+                Some((at, rate)) => seen.push(Seen {
+                    at,
+                    rate,
+                    cpu: way.pid.map(cpu_time).unwrap_or_default(),
+                }),
+                None => said = said + &line + "\n",
+            }
+        }
+        let mut summary = child.stdout.take().expect("its stdout");
+        summary.read_to_string(&mut said).expect("text");
+        let status = child.wait().expect("pgbench");
+        assert!(
+            status.success() && said.contains("number of failed transactions: 0 "),
+            "{}: {said}",
+            way.name,
+        );
+        let latencies = latencies(directory.path(), self.warm_up());
+        let (rate, cpu) = between(&seen[self.warm_up() as usize - 1..]);
+        Figure {
+            rate,
+            p50: quantile(&latencies, 0.5),
+            p99: quantile(&latencies, 0.99),
+            cpu,
+        }
+    }
+
+    fn command(&self, pgbench: &Path, port: u16, seconds: u64, log: &Path) -> Command {
         let mut command = Command::new(pgbench);
         command.args(["--no-vacuum", "-h", "127.0.0.1", "-U", "postgres", "-j", "1"]);
+        command.args(["--progress", "1"]);
         command.args([
             "-p",
-            &way.port.to_string(),
+            &port.to_string(),
             "-c",
             &self.clients.to_string(),
             "-T",
-            &seconds.to_string(),
+            &(self.warm_up() + seconds).to_string(),
         ]);
         command.args([
             "-M",
@@ -87,11 +135,11 @@ impl Load {
             self.sampled(),
             "--log-prefix",
         ]);
-        command.arg(directory.path().join("log"));
+        command.arg(log.join("log"));
         match &self.script {
             Script::Builtin(name) => _ = command.args(["-b", name]),
             Script::Own(text) => {
-                let file = directory.path().join("script.sql");
+                let file = log.join("script.sql");
                 fs::write(&file, text).expect("the script");
                 command.arg("-f").arg(file);
             }
@@ -110,41 +158,40 @@ impl Load {
             .env("PGPASSWORD", PASSWORD);
         command.env("PGSSLMODE", if self.is_secret { "require" } else { "disable" });
         command.arg("postgres");
-        let before = way.pid.map(cpu_time);
-        let output = command.output().expect("pgbench");
-        let cpu = way.pid.zip(before).map(|(pid, before)| cpu_time(pid) - before);
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success() && text.contains("number of failed transactions: 0 "),
-            "{}: {text}{}",
-            way.name,
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let number = |label: &str| -> f64 {
-            let line = text
-                .lines()
-                .find_map(|line| line.strip_prefix(label))
-                .expect("the line");
-            line.split([' ', '/'])
-                .next()
-                .expect("a word")
-                .parse()
-                .expect("a number")
-        };
-        let latencies = latencies(directory.path());
-        Figure {
-            rate: number("tps = "),
-            p50: quantile(&latencies, 0.5),
-            p99: quantile(&latencies, 0.99),
-            cpu: cpu.map_or(0.0, |cpu| {
-                cpu.as_secs_f64() * 1e6 / number("number of transactions actually processed: ")
-            }),
-        }
+        command
     }
 }
 
-/// The latencies that pgbench wrote down, sorted, in microseconds (manual, pgbench, "Per-Transaction Logging").
-fn latencies(directory: &Path) -> Vec<f64> {
+/// What a line of progress said, and the CPU time of the one in between at that moment.
+struct Seen {
+    /// Seconds from the start.
+    at: f64,
+    /// Transactions a second since the line before.
+    rate: f64,
+    cpu: Duration,
+}
+
+/// `progress: 1.0 s, 12345.6 tps, ..`
+fn progress(line: &str) -> Option<(f64, f64)> {
+    let (at, rest) = line.strip_prefix("progress: ")?.split_once(" s, ")?;
+    let (rate, _) = rest.split_once(" tps")?;
+    Some((at.parse().ok()?, rate.parse().ok()?))
+}
+
+/// Transactions a second, and microseconds of CPU time a transaction, from the first line to the last.
+fn between(seen: &[Seen]) -> (f64, f64) {
+    let transactions: f64 = seen
+        .windows(2)
+        .map(|pair| pair[1].rate * (pair[1].at - pair[0].at))
+        .sum();
+    let (first, last) = (&seen[0], &seen[seen.len() - 1]);
+    let cpu = (last.cpu - first.cpu).as_secs_f64();
+    (transactions / (last.at - first.at), cpu * 1e6 / transactions)
+}
+
+/// The latencies that pgbench wrote down once it was warm, sorted, in microseconds (manual, pgbench, "Per-Transaction
+/// Logging").
+fn latencies(directory: &Path, warm_up: u64) -> Vec<f64> {
     let files = fs::read_dir(directory)
         .expect("the directory")
         .map(|entry| entry.expect("an entry").path());
@@ -152,16 +199,28 @@ fn latencies(directory: &Path) -> Vec<f64> {
         path.file_name()
             .is_some_and(|name| name.to_string_lossy().starts_with("log."))
     });
-    let mut all: Vec<f64> = logs
+    // When each transaction ended, and how long it took.
+    let mut all: Vec<(f64, f64)> = logs
         .flat_map(|log| {
             let text = fs::read_to_string(log).expect("the log");
-            let times: Vec<f64> = text
-                .lines()
-                .filter_map(|line| line.split(' ').nth(2)?.parse().ok())
-                .collect();
-            times
+            text.lines().filter_map(ended).collect::<Vec<_>>()
         })
         .collect();
-    all.sort_by(f64::total_cmp);
-    all
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let begin = all.first().map_or(0.0, |(at, _)| at + warm_up as f64 * 1e6);
+    let mut counted: Vec<f64> = all
+        .into_iter()
+        .filter_map(|(at, latency)| (at >= begin).then_some(latency))
+        .collect();
+    counted.sort_by(f64::total_cmp);
+    counted
+}
+
+/// `client transaction latency script seconds microseconds ..`: when the transaction ended, and its latency.
+fn ended(line: &str) -> Option<(f64, f64)> {
+    let mut fields = line.split(' ');
+    let latency = fields.nth(2)?.parse().ok()?;
+    let seconds: f64 = fields.nth(1)?.parse().ok()?;
+    let microseconds: f64 = fields.next()?.parse().ok()?;
+    Some((seconds * 1e6 + microseconds, latency))
 }
