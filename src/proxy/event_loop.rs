@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 
 use super::load::{self, Load, Meter, Moment, Terms};
 use super::phase::{Phase, Phases, Watcher};
+use super::prefetch::prefetch;
 use super::relay::{End, Party, Relay, Scratch, Turn};
 
 /// Events told at once; more wait for the next time.
@@ -76,7 +77,7 @@ impl EventLoops {
             made.collect::<io::Result<Vec<_>>>()?.into_iter().unzip();
         let all = Self(event_loops.into());
         for (place, (poll, orders)) in threads.into_iter().enumerate() {
-            let (all, watcher) = (all.clone(), phases.watch());
+            let (all, terms, watcher) = (all.clone(), terms.clone(), phases.watch());
             thread::Builder::new()
                 .name(format!("bemi-relay-{place}"))
                 .spawn(move || Running::new(place, all, poll, orders, terms, watcher).run())?;
@@ -232,6 +233,10 @@ impl Running {
             let due = self.turns.len();
             for _ in 0..due {
                 if let Some(place) = self.turns.pop_front() {
+                    let next = self.turns.front().and_then(|next| self.relays.get(*next));
+                    if let Some(next) = next {
+                        prefetch(&*next.relay);
+                    }
                     self.turn(place, phase);
                 }
             }

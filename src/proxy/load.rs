@@ -1,25 +1,26 @@
 //! How busy an event loop is, and which one takes over from it. Decisions only.
 //!
-//! To be put to sleep and woken costs a loop as much as to relay, and one that many relays keep busy is spared most of
-//! that: whenever it looks, several are due. Two loops that share those relays sleep between any two messages. So the
-//! first loop has all of them until it needs a core for itself. Where only one is due at a time there is nothing to
-//! spare, and what talks without a pause does better with a loop, and a core, of its own: there a third of a core is
-//! enough to hand over half of the relays that were busy. What counts is the time a loop was *given*, not what it asked
-//! for.
+//! To be put to sleep and woken costs a loop as much as to relay, and one that several relays keep busy is spared most
+//! of that: whenever it looks, several are due. Two loops that share those relays sleep between any two messages. So
+//! the first loop has all of them until it needs a core for itself. Where they are due one by one there is nothing to
+//! spare, and what talks without a pause does better with a loop, and a core, of its own; where a crowd is due, half of
+//! it is company enough. There a third of a core is enough to hand over half of the relays that were busy. What counts
+//! is the time a loop was *given*, not what it asked for.
 
+use std::ops::Range;
 use std::time::Duration;
 
 /// When a loop counts as busy.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Terms {
     /// How long is looked at.
     pub window: Duration,
     /// Share of a core from which on it hands over.
     pub full: f64,
-    /// The same where its relays are due one by one.
+    /// The same where little is saved by keeping its relays together.
     pub busy: f64,
-    /// How many relays are due at a time, in the mean, where they come one by one.
-    pub company: f64,
+    /// How many relays are due at a time, in the mean, where much is saved: no fewer than the first, fewer than the second.
+    pub company: Range<f64>,
     /// Share of a core down to which it counts as busy once it was.
     pub calm: f64,
     /// How long it counts as busy where nothing newer is known.
@@ -34,7 +35,7 @@ impl Default for Terms {
             window: Duration::from_millis(100),
             full: 0.8,
             busy: 0.3,
-            company: 1.6,
+            company: 1.6..16.0,
             calm: 0.15,
             memory: Duration::from_secs(1),
             waits: 64,
@@ -92,10 +93,10 @@ impl Meter {
         let running = now.running.saturating_sub(self.since.running);
         let share = running.as_secs_f64() / wall.as_secs_f64().max(f64::MIN_POSITIVE);
         let company = self.turns as f64 / self.rounds.max(1) as f64;
-        let enough = if company < self.terms.company {
-            self.terms.busy
-        } else {
+        let enough = if self.terms.company.contains(&company) {
             self.terms.full
+        } else {
+            self.terms.busy
         };
         (self.since, self.rounds, self.turns) = (now, 0, 0);
         self.is_busy = share >= enough || (self.is_busy && share > self.terms.calm);
@@ -173,6 +174,7 @@ mod tests {
         assert_eq!(look(&[2, 0, 0, 2, 2], 200, 80), Some(false));
         assert_eq!(look(&[4, 4], 300, 170), Some(true));
         assert_eq!(look(&[1], 400, 210), Some(true));
+        assert_eq!(look(&[20, 15], 500, 250), Some(true));
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod opening;
 mod phase;
 mod pipe;
 mod polled;
+mod prefetch;
 mod relay;
 pub mod stream;
 pub mod upstream;
