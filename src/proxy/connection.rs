@@ -84,7 +84,15 @@ pub(super) async fn serve(accepted: Detached, address: Option<IpAddr>, shared: A
         biased;
         opened = timeout(until(deadline), Box::pin(begin(accepted, &generation))) => match opened {
             Ok(Ok((stream, request))) => {
-                Connection { generation, shared: &shared, watcher: &mut watcher, event_loops: served.event_loops(), address, deadline }.answer(stream, request).await;
+                let connection = Connection {
+                    generation,
+                    shared: &shared,
+                    watcher: &mut watcher,
+                    event_loops: served.event_loops(),
+                    address,
+                    deadline,
+                };
+                connection.answer(stream, request).await;
             }
             Ok(Err(error)) => log_opening(address, &error),
             Err(_) => tracing::info!(client = %Shown(address), "no startup packet within handshake_timeout"),
@@ -212,7 +220,8 @@ impl Connection<'_> {
         }
     }
 
-    /// Reads who the client is and what it wants, and logs in, if there is room beside the others; `None` when that failed and the client knows why.
+    /// Reads who the client is and what it wants, and logs in, if there is room beside the others; `None` when that
+    /// failed and the client knows why.
     async fn begin_session(&self, client: Stream, packet: Vec<u8>, others: usize) -> Option<Begun> {
         let Ok(StartupPacket::Startup(message)) = startup::parse(&packet) else {
             return None;

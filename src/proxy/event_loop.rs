@@ -229,21 +229,27 @@ impl Running {
                     .for_each(|(_, relayed)| relayed.is_due = true);
                 self.turns = self.relays.iter().map(|(place, _)| place).collect();
             }
-            // Those that are not done get their next turn behind all others, and what has arrived meanwhile.
-            let due = self.turns.len();
-            for _ in 0..due {
-                if let Some(place) = self.turns.pop_front() {
-                    let next = self.turns.front().and_then(|next| self.relays.get(*next));
-                    if let Some(next) = next {
-                        prefetch(&*next.relay);
-                    }
-                    self.turn(place, phase);
-                }
-            }
+            let due = self.take_turns(phase);
             if self.meter.waited(due) {
                 self.look_at_load();
             }
         }
+    }
+
+    /// Gives all that are due their turns, and says how many they were. Whoever is not done then is due again, behind all
+    /// others and what has arrived meanwhile.
+    fn take_turns(&mut self, phase: Phase) -> usize {
+        let due = self.turns.len();
+        for _ in 0..due {
+            let Some(place) = self.turns.pop_front() else {
+                break;
+            };
+            if let Some(next) = self.turns.front().and_then(|next| self.relays.get(*next)) {
+                prefetch(&*next.relay);
+            }
+            self.turn(place, phase);
+        }
+        due
     }
 
     fn look_at_load(&mut self) {

@@ -7,10 +7,11 @@
 //!                 ▼                  ▼
 //!               held              pending            (and the same the other way round)
 //! ```
-//! It lives in an event loop and has its turn when either socket has something to tell. Bytes are read into a buffer of the thread, decided on there, and written from there. Only what cannot be
-//! decided on yet (the rest of a message is missing) or cannot be written yet is kept for the connection: an idle
-//! connection holds no buffer at all. A side is not read while the other one does not take what it sent, so what a
-//! connection holds is bounded by one buffer and the longest message that is looked into.
+//! It lives in an event loop and has its turn when either socket has something to tell. Bytes are read into a buffer of
+//! the thread, decided on there, and written from there. Only what cannot be decided on yet (the rest of a message is
+//! missing) or cannot be written yet is kept for the connection: an idle connection holds no buffer at all. A side is
+//! not read while the other one does not take what it sent, so what a connection holds is bounded by one buffer and the
+//! longest message that is looked into.
 
 use std::fmt;
 use std::io;
