@@ -19,7 +19,7 @@ pub struct Config {
     /// `listen`: where clients connect. Several are allowed; default `127.0.0.1:6432`.
     pub listen: Vec<ListenAddress>,
     /// `threads`: threads with an event loop, and as many with a runtime for logins. Default 0: one of each per core.
-    /// The next event loop comes into use when one takes a third of a core, or four fifths where it serves some 3 to 30
+    /// The next event loop comes into use when one takes a third of a core, or four fifths where it serves some 3 to 150
     /// clients that are busy at a time: those are served for less by one.
     pub threads: usize,
     /// `[upstream]`: the server, or the pooler, behind the proxy.

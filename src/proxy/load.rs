@@ -35,7 +35,7 @@ impl Default for Terms {
             window: Duration::from_millis(100),
             full: 0.8,
             busy: 0.3,
-            company: 1.6..16.0,
+            company: 1.6..100.0,
             calm: 0.15,
             memory: Duration::from_secs(1),
             waits: 64,
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(look(&[2, 0, 0, 2, 2], 200, 80), Some(false));
         assert_eq!(look(&[4, 4], 300, 170), Some(true));
         assert_eq!(look(&[1], 400, 210), Some(true));
-        assert_eq!(look(&[20, 15], 500, 250), Some(true));
+        assert_eq!(look(&[200, 150], 500, 250), Some(true));
     }
 
     #[test]
