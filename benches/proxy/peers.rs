@@ -80,10 +80,11 @@ fn directory(trust: &Generated) -> TempDir {
 }
 
 /// In a session of its own, as services are: Linux shares the processor out by sessions first (`sched_autogroup`, see
-/// sched(7)), and none of these should have to share with pgbench.
+/// sched(7)), and none of these should have to share with pgbench. The keyboard's interrupt does not reach another session,
+/// so each has the kernel end it when this process has ended.
 fn service(program: &Path) -> Command {
-    let mut command = Command::new("setsid");
-    command.arg(program);
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "setsid"]).arg(program);
     command
 }
 
