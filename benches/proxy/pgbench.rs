@@ -125,7 +125,8 @@ impl Load {
             "-c",
             &self.clients.to_string(),
             "-T",
-            &(self.warm_up() + seconds).to_string(),
+            // The line of progress for the last second is not always printed, and two are needed.
+            &(self.warm_up() + seconds.max(2)).to_string(),
         ]);
         command.args([
             "-M",
