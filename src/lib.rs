@@ -52,8 +52,8 @@
 //!
 //! A frame that nobody needs to look into is forwarded from the buffer it was read into, in one write with its
 //! neighbours; rows of a result and COPY data cost a look at their headers. System calls and wake-ups are what is left,
-//! so one event loop has all logged-in clients as long as that keeps none of them waiting; then the next one takes over
-//! some of them.
+//! so one event loop has all logged-in clients as long as that spares it some of them; then the next one takes over half
+//! of those that are busy.
 //!
 //! Three well-kept crates are kept off that path on purpose. `tokio` serves whatever comes once in a connection's life;
 //! its tasks and wakers cost as much as all decisions, so relays wait for their sockets with `mio` itself. `pgwire` owns

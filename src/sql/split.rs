@@ -119,9 +119,12 @@ pub fn notice(mentions: &mut Mentions, token: Token, bytes: &[u8], dialect: Dial
                 .get(..PREPARED.len())
                 .is_some_and(|start| start.eq_ignore_ascii_case(PREPARED))
         }
-        // As most of them are.
+        // Neither of these names holds a quote, so what stands for them needs no decoding.
         TokenKind::QuotedName if rules.functions.is_empty() => {
-            let inside = bytes.get(1..bytes.len() - 1).unwrap_or_default();
+            let inside = bytes
+                .get(1..)
+                .and_then(|rest| rest.strip_suffix(b"\""))
+                .unwrap_or_default();
             mentions.set_config |= inside == b"set_config";
             inside
                 .get(..PREPARED.len())
