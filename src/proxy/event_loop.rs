@@ -149,8 +149,6 @@ struct Running {
     place: usize,
     all: EventLoops,
     meter: Meter,
-    /// Windows of the meter that are over.
-    windows: u32,
     poll: Poll,
     orders: mpsc::Receiver<Order>,
     relays: Slab<Relayed>,
@@ -166,8 +164,8 @@ struct Relayed {
     ended: Ended,
     /// It is among those whose turn it is.
     is_due: bool,
-    /// The window of the meter that it had its last turn in.
-    last_turn: u32,
+    /// How many it had since the meter's window began.
+    turns: u32,
 }
 
 impl Running {
@@ -187,7 +185,6 @@ impl Running {
             place,
             all,
             meter: Meter::new(terms, now()),
-            windows: 0,
             poll,
             orders,
             relays: Slab::new(),
@@ -230,7 +227,7 @@ impl Running {
                 self.turns = self.relays.iter().map(|(place, _)| place).collect();
             }
             let due = self.take_turns(phase);
-            if self.meter.waited(due) {
+            if self.meter.waited(due > 0) {
                 self.look_at_load();
             }
         }
@@ -253,7 +250,8 @@ impl Running {
     }
 
     fn look_at_load(&mut self) {
-        let Some(is_to_hand_over) = self.meter.look(now()) else {
+        let turns = self.relays.iter().map(|(_, relayed)| relayed.turns);
+        let Some(is_to_hand_over) = self.meter.look(now(), turns) else {
             return;
         };
         if let Some(own) = self.all.0.get(self.place) {
@@ -263,7 +261,7 @@ impl Running {
         if is_to_hand_over {
             self.hand_over();
         }
-        self.windows = self.windows.wrapping_add(1);
+        self.relays.iter_mut().for_each(|(_, relayed)| relayed.turns = 0);
     }
 
     /// Gives half of the relays that had a turn in this window to another loop.
@@ -271,8 +269,7 @@ impl Running {
         let Some((successor, most)) = load::successor(self.all.loads(), self.place) else {
             return;
         };
-        let had_turns = |relayed: &Relayed| relayed.last_turn == self.windows;
-        let active = self.relays.iter().filter(|(_, relayed)| had_turns(relayed));
+        let active = self.relays.iter().filter(|(_, relayed)| relayed.turns > 0);
         let moved: Vec<usize> = active
             .map(|(place, _)| place)
             .skip(1)
@@ -325,7 +322,7 @@ impl Running {
             relay,
             ended,
             is_due: true,
-            last_turn: self.windows,
+            turns: 0,
         });
         self.turns.push_back(place);
     }
@@ -349,7 +346,7 @@ impl Running {
             return;
         };
         relayed.is_due = false;
-        relayed.last_turn = self.windows;
+        relayed.turns = relayed.turns.saturating_add(1);
         let mut context = Context::from_waker(&self.waker);
         // A defect in one connection must not end the others of this thread. Nothing is used of it afterwards.
         let turn = catch_unwind(AssertUnwindSafe(|| {

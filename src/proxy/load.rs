@@ -2,12 +2,11 @@
 //!
 //! To be put to sleep and woken costs a loop as much as to relay, and one that several relays keep busy is spared most
 //! of that: whenever it looks, several are due. Two loops that share those relays sleep between any two messages. So
-//! the first loop has all of them until it needs a core for itself. Where they are due one by one there is nothing to
-//! spare, and what talks without a pause does better with a loop, and a core, of its own; where a crowd is due, half of
-//! it is company enough. There a third of a core is enough to hand over half of the relays that were busy. What counts
-//! is the time a loop was *given*, not what it asked for.
+//! the first loop has all of them until it needs a core for itself. Of two that talk without a pause either does better
+//! with a loop, and a core, of its own; of a crowd that is due at a time, half is company enough. There a third of a core
+//! is enough to hand over half of the relays that were busy. What counts is the time a loop was *given*, not what it asked
+//! for.
 
-use std::ops::Range;
 use std::time::Duration;
 
 /// When a loop counts as busy.
@@ -20,8 +19,11 @@ pub(super) struct Terms {
     pub full: f64,
     /// The same where little is saved by keeping its relays together.
     pub busy: f64,
-    /// How many relays are due at a time, in the mean, where much is saved: no fewer than the first, fewer than the second.
-    pub company: Range<f64>,
+    /// By how many relays the turns are taken where either does better alone, at most. One of which little is heard counts
+    /// for little: three that have 80, 80 and 10 turns count as 2.2.
+    pub few: f64,
+    /// How many relays are due at a time, in the mean, where half of them are company enough.
+    pub crowd: f64,
     /// Share of a core down to which it counts as busy once it was.
     pub calm: f64,
     /// How long it counts as busy where nothing newer is known.
@@ -36,7 +38,8 @@ impl Default for Terms {
             window: Duration::from_millis(500),
             full: 0.8,
             busy: 0.3,
-            company: 1.75..100.0,
+            few: 2.5,
+            crowd: 100.0,
             calm: 0.15,
             memory: Duration::from_secs(1),
             waits: 64,
@@ -58,9 +61,8 @@ pub(super) struct Meter {
     since: Moment,
     /// Since the clock was looked at.
     waits: u32,
-    /// Since the window began: how often any relay was due, and how many were.
+    /// Since the window began: how often any relay was due.
     rounds: u64,
-    turns: u64,
     is_busy: bool,
 }
 
@@ -71,21 +73,20 @@ impl Meter {
             since: now,
             waits: 0,
             rounds: 0,
-            turns: 0,
             is_busy: false,
         }
     }
 
-    /// Counts a wait, behind which so many relays are due; whether it is time to look at the clock.
-    pub fn waited(&mut self, due: usize) -> bool {
+    /// Counts a wait, behind which relays are due or none; whether it is time to look at the clock.
+    pub fn waited(&mut self, any_due: bool) -> bool {
         self.waits += 1;
-        self.rounds += u64::from(due > 0);
-        self.turns += due as u64;
+        self.rounds += u64::from(any_due);
         self.waits >= self.terms.waits
     }
 
-    /// Looks at the clock. Once a window is over, says whether the loop is to hand over.
-    pub fn look(&mut self, now: Moment) -> Option<bool> {
+    /// Looks at the clock. Once a window is over, says whether the loop is to hand over: `turns` is how many each of its
+    /// relays had in that window.
+    pub fn look(&mut self, now: Moment, turns: impl Iterator<Item = u32>) -> Option<bool> {
         self.waits = 0;
         let wall = now.wall.saturating_sub(self.since.wall);
         if wall < self.terms.window {
@@ -93,13 +94,18 @@ impl Meter {
         }
         let running = now.running.saturating_sub(self.since.running);
         let share = running.as_secs_f64() / wall.as_secs_f64().max(f64::MIN_POSITIVE);
-        let company = self.turns as f64 / self.rounds.max(1) as f64;
-        let enough = if self.terms.company.contains(&company) {
-            self.terms.full
-        } else {
+        let (sum, squares) = turns.fold((0.0, 0.0), |(sum, squares), turns| {
+            let turns = f64::from(turns);
+            (sum + turns, squares + turns * turns)
+        });
+        let is_few = sum * sum <= self.terms.few * squares;
+        let is_crowd = sum >= self.terms.crowd * self.rounds.max(1) as f64;
+        let enough = if is_few || is_crowd {
             self.terms.busy
+        } else {
+            self.terms.full
         };
-        (self.since, self.rounds, self.turns) = (now, 0, 0);
+        (self.since, self.rounds) = (now, 0);
         self.is_busy = share >= enough || (self.is_busy && share > self.terms.calm);
         Some(share >= enough)
     }
@@ -166,42 +172,44 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_hands_over_when_it_has_enough_to_do() {
+    fn a_loop_hands_over_when_it_needs_a_core_for_itself() {
         let mut meter = meter();
-        assert_eq!(meter.look(at(99, 99)), None);
-        assert_eq!(meter.look(at(100, 29)), Some(false));
-        assert_eq!(meter.look(at(200, 60)), Some(true));
+        let mut look = |wall, running| meter.look(at(wall, running), [5; 8].into_iter());
+        assert_eq!(look(99, 99), None);
+        assert_eq!(look(100, 79), Some(false));
+        assert_eq!(look(200, 160), Some(true));
         assert!(meter.busy_until() > Duration::from_millis(200));
     }
 
     #[test]
-    fn a_loop_whose_relays_are_due_together_keeps_them_as_long_as_it_can() {
-        let mut meter = meter();
-        let mut look = |due: &[usize], wall, running| {
-            due.iter().for_each(|due| _ = meter.waited(*due));
-            meter.look(at(wall, running))
+    fn the_few_and_the_many_are_parted_sooner() {
+        let is_parted = |turns: &[u32], rounds: u32| {
+            let mut meter = meter();
+            (0..rounds).for_each(|_| _ = meter.waited(true));
+            meter.look(at(100, 31), turns.iter().copied()) == Some(true)
         };
-        assert_eq!(look(&[2, 0, 0, 1, 1], 100, 40), Some(true));
-        assert_eq!(look(&[2, 0, 0, 2, 2], 200, 80), Some(false));
-        assert_eq!(look(&[4, 4], 300, 170), Some(true));
-        assert_eq!(look(&[1], 400, 210), Some(true));
-        assert_eq!(look(&[200, 150], 500, 250), Some(true));
+        assert!(is_parted(&[10, 10], 20));
+        assert!(is_parted(&[80, 80, 10, 0], 100));
+        assert!(!is_parted(&[50, 50, 50], 100));
+        assert!(!is_parted(&[100; 8], 800));
+        assert!(!is_parted(&[100; 99], 100));
+        assert!(is_parted(&[100; 100], 100));
     }
 
     #[test]
-    fn a_moment_in_which_they_are_due_one_by_one_does_not_part_them() {
+    fn a_loop_that_has_little_to_do_hands_nothing_over() {
         let mut meter = meter();
-        let together = std::iter::repeat_n(4, 80);
-        let apart = std::iter::repeat_n(1, 20);
-        together.chain(apart).for_each(|due| _ = meter.waited(due));
-        assert_eq!(meter.look(at(100, 50)), Some(false));
+        let mut look = |wall, running, turns: &[u32]| meter.look(at(wall, running), turns.iter().copied());
+        assert_eq!(look(100, 29, &[10, 10]), Some(false));
+        assert_eq!(look(200, 58, &[10; 200]), Some(false));
+        assert_eq!(look(300, 58, &[]), Some(false));
     }
 
     #[test]
     fn it_counts_as_busy_until_it_is_calm() {
         let mut meter = meter();
         let mut look = |wall, running| {
-            let hands_over = meter.look(at(wall, running));
+            let hands_over = meter.look(at(wall, running), [5; 8].into_iter());
             (hands_over, meter.busy_until().as_millis())
         };
         assert_eq!(look(100, 100), (Some(true), 1100));
@@ -217,10 +225,10 @@ mod tests {
             ..Terms::default()
         };
         let mut meter = Meter::new(terms, at(0, 0));
-        let due: Vec<bool> = (0..3).map(|_| meter.waited(1)).collect();
+        let due: Vec<bool> = (0..3).map(|_| meter.waited(true)).collect();
         assert_eq!(due, [false, false, true]);
-        meter.look(at(1, 1));
-        assert!(!meter.waited(1));
+        meter.look(at(1, 1), std::iter::empty());
+        assert!(!meter.waited(true));
     }
 
     #[test]

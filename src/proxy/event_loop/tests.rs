@@ -109,10 +109,10 @@ async fn a_relay_that_is_handed_over_again_and_again_loses_nothing() {
         window: Duration::ZERO,
         full: 0.0,
         busy: 0.0,
-        company: 0.0..0.0,
         calm: 2.0,
         memory: Duration::ZERO,
         waits: 1,
+        ..Terms::default()
     };
     let phases = Phases::default();
     let event_loops = EventLoops::start(3, terms, &phases).expect("threads");
