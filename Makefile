@@ -68,9 +68,9 @@ fmt-check: ## say what is not formatted
 deny: build-tools ## licences, duplicates, sources and known vulnerabilities of the dependencies
 	scripts/deny.sh
 
-bench: build-tools postgres ## what the proxy costs, beside PgBouncer and HAProxy; some 45 minutes, on a quiet machine; ARGS='rounds=1 seconds=2 select' for less
+bench: build-tools postgres ## what the proxy costs, beside PgBouncer and HAProxy; some 50 minutes, on a quiet machine; ARGS='rounds=1 seconds=2 select' for less
 	scripts/install-bench-tools.sh
-	cargo bench --locked --bench proxy -- $(or $(ARGS),write)
+	cargo bench --locked --bench proxy -- $(or $(ARGS),page)
 
 bench-micro: build-tools ## what the pure parts cost, in nanoseconds; ARGS=session for one group
 	cargo bench --locked --bench micro -- $(ARGS)

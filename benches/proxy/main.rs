@@ -1,9 +1,10 @@
 //! What the proxy costs, beside its peers: the same load directly, through PgBouncer (session mode), through HAProxy (TCP
 //! mode) and through `bemi proxy`, all on this machine.
 //!
-//! `make bench`, or `cargo bench --bench proxy -- [seconds=N] [rounds=N] [write] [GROUP...]`; the groups are those of
+//! `make bench`, or `cargo bench --bench proxy -- [seconds=N] [rounds=N] [page] [GROUP...]`; the groups are those of
 //! [`GROUPS`]. Each run takes `seconds`; the ways take turns, round by round, so that a noisy machine is noisy for all of
-//! them, and medians are what is printed. With `write` the tables go into `docs/benchmarks.md` as well.
+//! them, and medians are what is printed. Noise comes in spells of some seconds, so more rounds say more than longer
+//! ones. With `page` the tables go into `docs/benchmarks.md` as well.
 //!
 //! The peers are processes of their own, and the CPU time of each is read from `/proc/PID/stat`.
 
@@ -51,27 +52,27 @@ const GROUPS: [(&str, Group); 8] = [
     ("crowd", crowd::crowd),
 ];
 
-/// Between these lines of the page stands what a run has written.
+/// Between these lines of the page stands what a run has put there.
 const BEGIN: &str = "<!-- What follows is written by `make bench`. -->\n";
 const END: &str = "<!-- End of what `make bench` writes. -->\n";
 
 fn main() {
     let mut plan = Plan {
-        seconds: 4,
-        rounds: 3,
+        seconds: 2,
+        rounds: 5,
     };
-    let mut writes = false;
+    let mut goes_into_page = false;
     let mut wanted = Vec::new();
     for word in std::env::args().skip(1) {
         match word.split_once('=') {
             Some(("seconds", number)) => plan.seconds = number.parse().expect("seconds=NUMBER"),
             Some(("rounds", number)) => plan.rounds = number.parse().expect("rounds=NUMBER"),
-            None if word == "write" => writes = true,
+            None if word == "page" => goes_into_page = true,
             // Cargo adds this one.
             None if word == "--bench" => {}
             None if GROUPS.iter().any(|(name, _)| *name == word) => wanted.push(word),
             _ => panic!(
-                "{word} is none of seconds=N, rounds=N, write, {:?}",
+                "{word} is none of seconds=N, rounds=N, page, {:?}",
                 GROUPS.map(|(name, _)| name)
             ),
         }
@@ -91,13 +92,13 @@ fn main() {
             }
         }
     }
-    if writes {
-        write(&page);
+    if goes_into_page {
+        put_into_page(&page);
     }
 }
 
-/// Replaces what the last run wrote into the page.
-fn write(text: &str) {
+/// Replaces what the last run put into the page.
+fn put_into_page(text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/benchmarks.md");
     let page = fs::read_to_string(&path).expect("the page");
     let (before, rest) = page.split_once(BEGIN).expect("where the tables begin");
