@@ -1,7 +1,8 @@
 //! What context costs: writes without it, with it, and with the same message written by the client itself.
 
 use crate::Plan;
-use crate::load::{INSERT, by_name, cells_of, middle, stage};
+use crate::figures::median;
+use crate::load::{INSERT, by_name, cells_of, in_each_round, middle, stage};
 use crate::pgbench::{Figure, Load};
 use crate::stage::Options;
 use crate::table::Table;
@@ -41,20 +42,25 @@ pub fn context(plan: &Plan) -> Vec<Table> {
             }
             stage.sql("TRUNCATE log, audited");
         }
-        let medians: Vec<Figure> = figures.iter().map(|figures| middle(figures)).collect();
-        for ((what, way, _), figure) in lines.iter().zip(&medians) {
+        for ((what, way, _), line) in lines.iter().zip(&figures) {
             let mut cells = vec![(*what).to_owned(), (*way).to_owned()];
-            cells.extend(cells_of(figure, medians[0].rate, by_name(&stage, way)));
+            let share = median(in_each_round([line, &figures[0]], |[line, first]| line / first));
+            cells.extend(cells_of(&middle(line), share, by_name(&stage, way)));
             table.row(cells);
         }
         if let Some(pooler) = lines.iter().position(|(_, way, _)| *way == "PgBouncer") {
-            let [alone, message, pooler] = [0, 1, pooler].map(|line| medians[line].rate);
-            let rate = pooler * message / alone;
+            let both = [&figures[0], &figures[1], &figures[pooler]];
+            let rate = median(in_each_round(both, |[alone, message, pooler]| {
+                pooler * message / alone
+            }));
+            let share = median(in_each_round(both, |[alone, message, pooler]| {
+                pooler * message / alone / alone
+            }));
             let mut cells = vec![
                 "no context, less what the message costs directly".to_owned(),
                 "PgBouncer".to_owned(),
             ];
-            cells.extend([format!("{rate:.0}"), format!("{:.0}%", 100.0 * rate / alone)]);
+            cells.extend([format!("{rate:.0}"), format!("{:.0}%", 100.0 * share)]);
             cells.resize(head.len(), "-".to_owned());
             table.row(cells);
         }

@@ -143,9 +143,10 @@ pub fn compare(table: &mut Table, plan: &Plan, stage: &Stage, name: &str, load: 
         }
     }
     let medians: Vec<Figure> = figures.iter().map(|figures| middle(figures)).collect();
-    for (way, figure) in stage.ways.iter().zip(&medians) {
+    for ((way, figure), line) in stage.ways.iter().zip(&medians).zip(&figures) {
         let mut cells = vec![name.to_owned(), load.clients.to_string(), way.name.to_owned()];
-        cells.extend(cells_of(figure, medians[0].rate, way));
+        let share = median(in_each_round([line, &figures[0]], |[line, direct]| line / direct));
+        cells.extend(cells_of(figure, share, way));
         table.row(cells);
     }
     medians
@@ -162,12 +163,21 @@ pub fn middle(figures: &[Figure]) -> Figure {
     }
 }
 
-/// The figures' columns.
-pub fn cells_of(figure: &Figure, direct: f64, way: &Way) -> Vec<String> {
+/// What follows from the rates of one round, for each of them: what slows the machine down for some seconds is in all of
+/// a round, more or less.
+pub fn in_each_round<const N: usize>(lines: [&Vec<Figure>; N], of: impl Fn([f64; N]) -> f64) -> Vec<f64> {
+    let rounds = lines.map(Vec::len).into_iter().min().unwrap_or(0);
+    (0..rounds)
+        .map(|round| of(lines.map(|line| line[round].rate)))
+        .collect()
+}
+
+/// The figures' columns; `share` is the rate's of what it is compared with.
+pub fn cells_of(figure: &Figure, share: f64, way: &Way) -> Vec<String> {
     let digits = usize::from(figure.rate < 100.0);
     vec![
         format!("{:.digits$}", figure.rate),
-        format!("{:.0}%", 100.0 * figure.rate / direct),
+        format!("{:.0}%", 100.0 * share),
         format!("{:.2}", figure.p50 / 1000.0),
         format!("{:.2}", figure.p99 / 1000.0),
         way.pid
