@@ -2,7 +2,7 @@
 
 use crate::Plan;
 use crate::figures::median;
-use crate::load::{INSERT, by_name, cells_of, in_each_round, middle, stage};
+use crate::load::{INSERT, by_name, cells_of, in_each_round, middle, share, stage};
 use crate::pgbench::{Figure, Load};
 use crate::stage::Options;
 use crate::table::Table;
@@ -44,18 +44,18 @@ pub fn context(plan: &Plan) -> Vec<Table> {
         }
         for ((what, way, _), line) in lines.iter().zip(&figures) {
             let mut cells = vec![(*what).to_owned(), (*way).to_owned()];
-            let share = median(in_each_round([line, &figures[0]], |[line, first]| line / first));
-            cells.extend(cells_of(&middle(line), share, by_name(&stage, way)));
+            cells.extend(cells_of(
+                &middle(line),
+                share(line, &figures[0]),
+                by_name(&stage, way),
+            ));
             table.row(cells);
         }
         if let Some(pooler) = lines.iter().position(|(_, way, _)| *way == "PgBouncer") {
-            let both = [&figures[0], &figures[1], &figures[pooler]];
-            let rate = median(in_each_round(both, |[alone, message, pooler]| {
-                pooler * message / alone
-            }));
-            let share = median(in_each_round(both, |[alone, message, pooler]| {
-                pooler * message / alone / alone
-            }));
+            let rounds = [0, 1, pooler].map(|line| figures[line].as_slice());
+            let less = |[alone, message, pooler]: [f64; 3]| pooler * message / alone;
+            let rate = median(in_each_round(rounds, less));
+            let share = median(in_each_round(rounds, |rates| less(rates) / rates[0]));
             let mut cells = vec![
                 "no context, less what the message costs directly".to_owned(),
                 "PgBouncer".to_owned(),

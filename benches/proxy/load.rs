@@ -145,8 +145,7 @@ pub fn compare(table: &mut Table, plan: &Plan, stage: &Stage, name: &str, load: 
     let medians: Vec<Figure> = figures.iter().map(|figures| middle(figures)).collect();
     for ((way, figure), line) in stage.ways.iter().zip(&medians).zip(&figures) {
         let mut cells = vec![name.to_owned(), load.clients.to_string(), way.name.to_owned()];
-        let share = median(in_each_round([line, &figures[0]], |[line, direct]| line / direct));
-        cells.extend(cells_of(figure, share, way));
+        cells.extend(cells_of(figure, share(line, &figures[0]), way));
         table.row(cells);
     }
     medians
@@ -165,11 +164,16 @@ pub fn middle(figures: &[Figure]) -> Figure {
 
 /// What follows from the rates of one round, for each of them: what slows the machine down for some seconds is in all of
 /// a round, more or less.
-pub fn in_each_round<const N: usize>(lines: [&Vec<Figure>; N], of: impl Fn([f64; N]) -> f64) -> Vec<f64> {
-    let rounds = lines.map(Vec::len).into_iter().min().unwrap_or(0);
+pub fn in_each_round<const N: usize>(lines: [&[Figure]; N], of: impl Fn([f64; N]) -> f64) -> Vec<f64> {
+    let rounds = lines.map(<[Figure]>::len).into_iter().min().unwrap_or(0);
     (0..rounds)
         .map(|round| of(lines.map(|line| line[round].rate)))
         .collect()
+}
+
+/// A line's rate as a share of another's, in the middle of all rounds.
+pub fn share(line: &[Figure], of: &[Figure]) -> f64 {
+    median(in_each_round([line, of], |[line, of]| line / of))
 }
 
 /// The figures' columns; `share` is the rate's of what it is compared with.

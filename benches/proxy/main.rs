@@ -78,7 +78,7 @@ fn main() {
         }
     }
     let mut page = format!(
-        "{}\n`make bench` with runs of {} s, medians of {} rounds.\n",
+        "{}\n`make bench` with runs of {} s, medians of {} rounds; shares are taken within a round.\n",
         Stage::describe(),
         plan.seconds,
         plan.rounds

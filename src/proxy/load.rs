@@ -94,13 +94,9 @@ impl Meter {
         }
         let running = now.running.saturating_sub(self.since.running);
         let share = running.as_secs_f64() / wall.as_secs_f64().max(f64::MIN_POSITIVE);
-        let (sum, squares) = turns.fold((0.0, 0.0), |(sum, squares), turns| {
-            let turns = f64::from(turns);
-            (sum + turns, squares + turns * turns)
-        });
-        let is_few = sum * sum <= self.terms.few * squares;
+        let (sum, relays) = count(turns);
         let is_crowd = sum >= self.terms.crowd * self.rounds.max(1) as f64;
-        let enough = if is_few || is_crowd {
+        let enough = if relays <= self.terms.few || is_crowd {
             self.terms.busy
         } else {
             self.terms.full
@@ -119,6 +115,16 @@ impl Meter {
             Duration::ZERO
         }
     }
+}
+
+/// How many turns there were, and how many relays would have had them if all had had as many: the square of the sum by
+/// the sum of the squares.
+fn count(turns: impl Iterator<Item = u32>) -> (f64, f64) {
+    let (sum, squares) = turns.fold((0.0, 0.0), |(sum, squares), turns| {
+        let turns = f64::from(turns);
+        (sum + turns, squares + turns * turns)
+    });
+    (sum, sum * sum / f64::max(squares, 1.0))
 }
 
 /// What others know of a loop.
