@@ -1,10 +1,10 @@
 //! What context costs: writes without it, with it, and with the same message written by the client itself.
 
 use crate::Plan;
-use crate::figures::median;
-use crate::load::{INSERT, by_name, cells_of, in_each_round, middle, share, stage};
+use crate::comparison::{cells_of, in_each_round, middle, share, spread, turns};
+use crate::load::{INSERT, by_name, stage};
 use crate::pgbench::{Figure, Load};
-use crate::stage::Options;
+use crate::stage::{Options, Stage};
 use crate::table::Table;
 
 /// A hundred rows at once.
@@ -16,65 +16,81 @@ const MESSAGE: &str = r#"SELECT pg_logical_emit_message(true, '_bemi', '{"user_i
 /// One line of a table: its name, which way, and what is run there.
 type Line = (&'static str, &'static str, Load);
 
-/// A table: its title, how many clients, and its lines.
-type Group = (&'static str, usize, Vec<Line>);
+/// A table, and what the last of its lines is to reach.
+struct Group {
+    title: &'static str,
+    clients: usize,
+    lines: Vec<Line>,
+    yardstick: Yardstick,
+}
+
+/// What it is, the lines it is made of, and how from their rates.
+type Yardstick = (&'static str, [usize; 3], fn([f64; 3]) -> f64);
 
 pub fn context(plan: &Plan) -> Vec<Table> {
     let stage = stage(&Options::default());
+    let about = "The last line of each table before, of its yardstick in the same round: the middle, the lowest and the highest of \
+                 all rounds, which are nearly twice as many here.";
+    let head = ["what", "yardstick", "of it", "of all rounds"];
+    let mut reached = Table::new("Context: beside its yardstick", about, &head);
     let mut tables = Vec::new();
-    for (title, clients, lines) in groups() {
-        let about = "The yardstick for context is a client that writes the same message itself.";
-        let head = [
-            "what",
-            "way",
-            "transactions/s",
-            "of the first",
-            "p50, ms",
-            "p99, ms",
-            "CPU, us",
-        ];
-        let mut table = Table::new(format!("Context: {title}, {clients} clients"), about, &head);
-        let mut figures: Vec<Vec<Figure>> = vec![Vec::new(); lines.len()];
-        for _ in 0..plan.rounds {
-            for ((_, way, load), figures) in lines.iter().zip(&mut figures) {
-                stage.wait_until_quiet();
-                figures.push(load.run(&stage.pgbench, by_name(&stage, way), plan.seconds));
-            }
-            stage.sql("TRUNCATE log, audited");
-        }
-        for ((what, way, _), line) in lines.iter().zip(&figures) {
-            let mut cells = vec![(*what).to_owned(), (*way).to_owned()];
-            cells.extend(cells_of(
-                &middle(line),
-                share(line, &figures[0]),
-                by_name(&stage, way),
-            ));
-            table.row(cells);
-        }
-        if let Some(pooler) = lines.iter().position(|(_, way, _)| *way == "PgBouncer") {
-            let rounds = [0, 1, pooler].map(|line| figures[line].as_slice());
-            let less = |[alone, message, pooler]: [f64; 3]| pooler * message / alone;
-            let rate = median(in_each_round(rounds, less));
-            let share = median(in_each_round(rounds, |rates| less(rates) / rates[0]));
-            let mut cells = vec![
-                "no context, less what the message costs directly".to_owned(),
-                "PgBouncer".to_owned(),
-            ];
-            cells.extend([format!("{rate:.0}"), format!("{:.0}%", 100.0 * share)]);
-            cells.resize(head.len(), "-".to_owned());
-            table.row(cells);
-        }
-        tables.push(table);
+    for group in groups() {
+        let figures = run(plan, &stage, &group);
+        tables.push(table(&stage, &group, &figures));
+        let (what, [a, b, c], of) = group.yardstick;
+        let ours = figures.last().expect("a line");
+        let shares = in_each_round(
+            [ours, &figures[a], &figures[b], &figures[c]],
+            |[ours, a, b, c]| ours.rate / of([a.rate, b.rate, c.rate]),
+        );
+        let mut cells = vec![group.title.to_owned(), what.to_owned()];
+        cells.extend(spread(shares));
+        reached.row(cells);
     }
+    tables.push(reached);
     tables
+}
+
+/// The figures of each line, one for each round. There are twice as many as elsewhere: what is read from them follows
+/// from up to four runs, each with its noise.
+fn run(plan: &Plan, stage: &Stage, group: &Group) -> Vec<Vec<Figure>> {
+    let mut figures: Vec<Vec<Figure>> = vec![Vec::new(); group.lines.len()];
+    for round in 0..2 * plan.rounds - 1 {
+        for at in turns(round, figures.len()) {
+            let (_, way, load) = &group.lines[at];
+            stage.wait_until_quiet();
+            figures[at].push(load.run(&stage.pgbench, by_name(stage, way), plan.seconds));
+        }
+        stage.sql("TRUNCATE log, audited");
+    }
+    figures
+}
+
+fn table(stage: &Stage, group: &Group, figures: &[Vec<Figure>]) -> Table {
+    let title = format!("Context: {}, {} clients", group.title, group.clients);
+    let about = "The yardstick for context is a client that writes the same message itself.";
+    let head = [
+        "what",
+        "way",
+        "transactions/s",
+        "of the first",
+        "p50, ms",
+        "p99, ms",
+        "CPU, us",
+    ];
+    let mut table = Table::new(title, about, &head);
+    for ((what, way, _), line) in group.lines.iter().zip(figures) {
+        let mut cells = vec![(*what).to_owned(), (*way).to_owned()];
+        let share = share(line, &figures[0]);
+        cells.extend(cells_of(&middle(line), share, by_name(stage, way)));
+        table.row(cells);
+    }
+    table
 }
 
 fn groups() -> Vec<Group> {
     let pipeline = format!("\\startpipeline\n{MESSAGE};\n{INSERT}\\endpipeline\n");
     let at_once = format!("{MESSAGE}\\;\n{INSERT}");
-    let rows = format!("\\startpipeline\n{MESSAGE};\n{MANY}\\endpipeline\n");
-    let commented = r#"INSERT INTO audited (task) SELECT 'Sleep' FROM generate_series(1, 100) /*Bemi {"user_id":187234,"endpoint":"/todo","method":"POST"} Bemi*/;"#;
-    let thousand = format!("BEGIN;\n{}COMMIT;\n", INSERT.repeat(1000));
     vec![
         one_insert(
             "insert, prepared",
@@ -88,34 +104,50 @@ fn groups() -> Vec<Group> {
             "message by the client, in the same query",
             &at_once,
         ),
-        (
-            "100 rows an insert",
-            8,
-            vec![
-                ("no context", "direct", Load::new(8, "prepared", MANY)),
-                (
-                    "message by the client, in a pipeline",
-                    "direct",
-                    Load::new(8, "prepared", &rows),
-                ),
-                (
-                    "trigger for each row, reads a comment",
-                    "direct",
-                    Load::new(8, "prepared", commented),
-                ),
-                ("context", "bemi", with(Load::new(8, "prepared", MANY))),
-            ],
-        ),
-        (
-            "1,000 inserts in a transaction",
-            2,
-            vec![
-                ("no context", "direct", Load::new(2, "prepared", &thousand)),
-                ("no context", "bemi", Load::new(2, "prepared", &thousand)),
-                ("context", "bemi", with(Load::new(2, "prepared", &thousand))),
-            ],
-        ),
+        many_rows(),
+        one_transaction(),
     ]
+}
+
+/// A hundred rows by one insert, and the same with a trigger.
+fn many_rows() -> Group {
+    let rows = format!("\\startpipeline\n{MESSAGE};\n{MANY}\\endpipeline\n");
+    let commented = r#"INSERT INTO audited (task) SELECT 'Sleep' FROM generate_series(1, 100) /*Bemi {"user_id":187234,"endpoint":"/todo","method":"POST"} Bemi*/;"#;
+    Group {
+        title: "100 rows an insert",
+        clients: 8,
+        lines: vec![
+            ("no context", "direct", Load::new(8, "prepared", MANY)),
+            (
+                "message by the client, in a pipeline",
+                "direct",
+                Load::new(8, "prepared", &rows),
+            ),
+            (
+                "trigger for each row, reads a comment",
+                "direct",
+                Load::new(8, "prepared", commented),
+            ),
+            ("context", "bemi", with(Load::new(8, "prepared", MANY))),
+        ],
+        yardstick: ("the trigger", [2; 3], |[trigger, ..]| trigger),
+    }
+}
+
+/// Many inserts that are the same.
+fn one_transaction() -> Group {
+    let thousand = format!("BEGIN;\n{}COMMIT;\n", INSERT.repeat(1000));
+    let load = || Load::new(2, "prepared", &thousand);
+    Group {
+        title: "1,000 inserts in a transaction",
+        clients: 2,
+        lines: vec![
+            ("no context", "direct", load()),
+            ("no context", "bemi", load()),
+            ("context", "bemi", with(load())),
+        ],
+        yardstick: ("bemi, no context", [1; 3], |[without, ..]| without),
+    }
 }
 
 /// One insert a transaction in this protocol, and the script that writes the message as well.
@@ -128,7 +160,16 @@ fn one_insert(title: &'static str, protocol: &'static str, what: &'static str, b
         ("no context", "bemi", insert()),
         ("context", "bemi", with(insert())),
     ];
-    (title, 8, lines)
+    Group {
+        title,
+        clients: 8,
+        lines,
+        yardstick: (
+            "PgBouncer, no context, less what the message costs directly",
+            [0, 1, 2],
+            |[alone, message, pooler]| pooler * message / alone,
+        ),
+    }
 }
 
 /// The same, with a context.

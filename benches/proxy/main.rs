@@ -2,13 +2,14 @@
 //! mode) and through `bemi proxy`, all on this machine.
 //!
 //! `make bench`, or `cargo bench --bench proxy -- [seconds=N] [rounds=N] [page] [GROUP...]`; the groups are those of
-//! [`GROUPS`]. Each run takes `seconds`; the ways take turns, round by round, so that a noisy machine is noisy for all of
-//! them, and medians are what is printed. Noise comes in spells of some seconds, so more rounds say more than longer
+//! [`GROUPS`]. Each run takes `seconds`; the ways take turns, round by round, forwards and backwards, so that a noisy machine is
+//! noisy for all of them, and medians are what is printed. Noise comes in spells of some seconds, so more rounds say more than longer
 //! ones. With `page` the tables go into `docs/benchmarks.md` as well.
 //!
 //! The peers are processes of their own, and the CPU time of each is read from `/proc/PID/stat`.
 
 mod bulk;
+mod comparison;
 mod context;
 mod crowd;
 mod figures;

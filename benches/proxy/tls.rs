@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use crate::Plan;
-use crate::load::{HEAD, SELECT, compare, stage};
+use crate::comparison::Comparison;
+use crate::load::{SELECT, stage};
 use crate::pgbench::Load;
 use crate::raw::Session;
 use crate::stage::{Options, Stage};
@@ -19,7 +20,7 @@ const ROWS: &str = "SELECT * FROM todo LIMIT 1000;\n";
 
 pub fn tls(plan: &Plan) -> Vec<Table> {
     let about = "Directly: as the client speaks. With the server by TLS, to whoever stands in front of it.";
-    let mut table = Table::new("TLS", about, &HEAD);
+    let mut comparison = Comparison::new("TLS", about);
     let about = "CPU of bemi for a transaction, in us, beside that of the same relay in plain text and what `openssl speed` takes for the \
                  same records with the same cipher.";
     let head = ["load", "way", "CPU, us", "plain text + cipher, us", "of that"];
@@ -44,7 +45,7 @@ pub fn tls(plan: &Plan) -> Vec<Table> {
                 is_secret: client_tls,
                 ..Load::new(8, "prepared", script)
             };
-            let figures = compare(&mut table, plan, &stage, &format!("{what}, {name}"), &load);
+            let figures = comparison.run(plan, &stage, &format!("{what}, {name}"), &load);
             let ours = stage
                 .ways
                 .iter()
@@ -66,7 +67,9 @@ pub fn tls(plan: &Plan) -> Vec<Table> {
             }
         }
     }
-    vec![table, costs]
+    let mut tables = comparison.tables();
+    tables.push(costs);
+    tables
 }
 
 /// What the cipher takes for one transaction of this script on one leg, in microseconds.

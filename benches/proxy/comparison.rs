@@ -1,0 +1,137 @@
+//! The same load by each way, and what follows from it.
+
+use crate::Plan;
+use crate::figures::median;
+use crate::pgbench::{Figure, Load};
+use crate::stage::{Stage, Way};
+use crate::table::Table;
+
+/// The columns of the first table.
+const HEAD: [&str; 8] = [
+    "load",
+    "clients",
+    "way",
+    "transactions/s",
+    "of direct",
+    "p50, ms",
+    "p99, ms",
+    "CPU, us",
+];
+
+/// The columns of the second.
+const BESIDE: [&str; 6] = [
+    "load",
+    "clients",
+    "transactions/s",
+    "of all rounds",
+    "CPU",
+    "of all rounds",
+];
+
+/// Two tables: all ways, and bemi beside PgBouncer.
+pub struct Comparison {
+    ways: Table,
+    beside: Table,
+}
+
+impl Comparison {
+    pub fn new(title: &str, about: &'static str) -> Self {
+        let share = "bemi's figures, of PgBouncer's in the same round: the middle, the lowest and the highest of all rounds.";
+        Self {
+            ways: Table::new(title, about, &HEAD),
+            beside: Table::new(format!("{title}: bemi beside PgBouncer"), share, &BESIDE),
+        }
+    }
+
+    /// Each way has its turn in each round. Returns the medians of each.
+    pub fn run(&mut self, plan: &Plan, stage: &Stage, name: &str, load: &Load) -> Vec<Figure> {
+        let mut lines: Vec<Vec<Figure>> = vec![Vec::new(); stage.ways.len()];
+        for round in 0..plan.rounds {
+            for at in turns(round, lines.len()) {
+                stage.wait_until_quiet();
+                lines[at].push(load.run(&stage.pgbench, &stage.ways[at], plan.seconds));
+            }
+        }
+        let medians: Vec<Figure> = lines.iter().map(|line| middle(line)).collect();
+        for ((way, figure), line) in stage.ways.iter().zip(&medians).zip(&lines) {
+            let mut cells = vec![name.to_owned(), load.clients.to_string(), way.name.to_owned()];
+            cells.extend(cells_of(figure, share(line, &lines[0]), way));
+            self.ways.row(cells);
+        }
+        let of = |name| stage.ways.iter().position(|way| way.name == name);
+        if let (Some(ours), Some(theirs)) = (of("bemi"), of("PgBouncer")) {
+            let pair = [lines[ours].as_slice(), &lines[theirs]];
+            let rates = in_each_round(pair, |[ours, theirs]| ours.rate / theirs.rate);
+            let cpus = in_each_round(pair, |[ours, theirs]| ours.cpu / theirs.cpu);
+            let mut cells = vec![name.to_owned(), load.clients.to_string()];
+            cells.extend(spread(rates));
+            cells.extend(spread(cpus));
+            self.beside.row(cells);
+        }
+        medians
+    }
+
+    pub fn tables(self) -> Vec<Table> {
+        vec![self.ways, self.beside]
+    }
+}
+
+/// The order of the lines in a round: forwards and backwards in turns, as what comes later in a round finds other caches,
+/// longer tables and a longer log.
+pub fn turns(round: usize, lines: usize) -> impl Iterator<Item = usize> {
+    (0..lines).map(move |at| {
+        if round.is_multiple_of(2) {
+            at
+        } else {
+            lines - 1 - at
+        }
+    })
+}
+
+/// The medians of each value.
+pub fn middle(figures: &[Figure]) -> Figure {
+    let of = |value: fn(&Figure) -> f64| median(figures.iter().map(value).collect());
+    Figure {
+        rate: of(|figure| figure.rate),
+        p50: of(|figure| figure.p50),
+        p99: of(|figure| figure.p99),
+        cpu: of(|figure| figure.cpu),
+    }
+}
+
+/// What follows from the figures of one round, for each of them: what slows the machine down for some seconds is in all of
+/// a round, more or less.
+pub fn in_each_round<const N: usize>(lines: [&[Figure]; N], of: impl Fn([Figure; N]) -> f64) -> Vec<f64> {
+    let rounds = lines.map(<[Figure]>::len).into_iter().min().unwrap_or(0);
+    (0..rounds)
+        .map(|round| of(lines.map(|line| line[round])))
+        .collect()
+}
+
+/// A line's rate as a share of another's, in the middle of all rounds.
+pub fn share(line: &[Figure], of: &[Figure]) -> f64 {
+    median(in_each_round([line, of], |[line, of]| line.rate / of.rate))
+}
+
+/// Two columns: the middle of these shares, and the lowest and the highest.
+pub fn spread(shares: Vec<f64>) -> [String; 2] {
+    let lowest = shares.iter().copied().fold(f64::INFINITY, f64::min);
+    let highest = shares.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    [
+        format!("{:.0}%", 100.0 * median(shares)),
+        format!("{:.0} to {:.0}%", 100.0 * lowest, 100.0 * highest),
+    ]
+}
+
+/// The figures' columns; `share` is the rate's of what it is compared with.
+pub fn cells_of(figure: &Figure, share: f64, way: &Way) -> Vec<String> {
+    let digits = usize::from(figure.rate < 100.0);
+    vec![
+        format!("{:.digits$}", figure.rate),
+        format!("{:.0}%", 100.0 * share),
+        format!("{:.2}", figure.p50 / 1000.0),
+        format!("{:.2}", figure.p99 / 1000.0),
+        way.pid
+            .map_or_else(|| "-".to_owned(), |_| format!("{:.1}", figure.cpu)),
+    ]
+}
