@@ -223,15 +223,15 @@ impl Session {
 
     /// A message was sent for the client or for us; what will follow from it is counted on from now.
     fn sent(&mut self, reply: Reply) {
-        for outcome in reply.outcomes() {
-            if let Some(effect) = outcome.effect() {
+        if reply.may_have_outcomes() {
+            for effect in reply.outcomes().filter_map(Outcome::effect) {
                 self.ahead
                     .get_or_insert_with(|| self.confirmed.clone())
                     .apply(effect);
             }
         }
         let is_boundary = reply.is_boundary();
-        self.is_unsynced = reply.kind != Kind::Sync && (self.is_unsynced || !is_boundary);
+        self.is_unsynced = !matches!(reply.kind, Kind::Sync) && (self.is_unsynced || !is_boundary);
         self.close_group_if(is_boundary);
         self.replies.push(reply);
     }

@@ -150,6 +150,11 @@ impl Reply {
         !matches!(self.kind, Kind::Sync | Kind::SyncInCopy(_))
     }
 
+    /// Whether [`Self::outcomes`] is worth going through. For most it is not, and each passes by three times.
+    pub fn may_have_outcomes(&self) -> bool {
+        self.outcome.is_some() || matches!(self.kind, Kind::Query(Some(_)))
+    }
+
     /// Everything that would follow from its success, in order.
     pub fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
         let slots = match &self.kind {
@@ -186,6 +191,9 @@ struct Census {
 impl Census {
     fn of(reply: &Reply) -> Self {
         let mut census = Self::default();
+        if !reply.may_have_outcomes() {
+            return census;
+        }
         for effect in reply.outcomes().filter_map(Outcome::effect) {
             census.settings += usize::from(effect.changes_setting());
             census.transactions += usize::from(effect.controls_transaction());
