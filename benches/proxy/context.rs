@@ -156,8 +156,8 @@ fn one_insert(title: &'static str, protocol: &'static str, what: &'static str, b
     let lines = vec![
         ("no context", "direct", insert()),
         (what, "direct", Load::new(8, protocol, both)),
-        ("no context", "PgBouncer", insert()),
         ("no context", "bemi", insert()),
+        ("no context", "PgBouncer", insert()),
         ("context", "bemi", with(insert())),
     ];
     Group {
@@ -166,7 +166,7 @@ fn one_insert(title: &'static str, protocol: &'static str, what: &'static str, b
         lines,
         yardstick: (
             "PgBouncer, no context, less what the message costs directly",
-            [0, 1, 2],
+            [0, 1, 3],
             |[alone, message, pooler]| pooler * message / alone,
         ),
     }

@@ -19,10 +19,10 @@ use crate::stage::{Options, PASSWORD};
 /// For whoever starts slowly.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Each, and whether it can only pass TLS on as it is.
+/// Each, and whether it can only pass TLS on as it is. Those that are compared have their turns one after the other.
 pub const PEERS: [(&str, Starter, bool); 3] = [
-    ("PgBouncer", start_pgbouncer, false),
     ("HAProxy", start_haproxy, true),
+    ("PgBouncer", start_pgbouncer, false),
     ("bemi", start_bemi, false),
 ];
 

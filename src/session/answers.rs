@@ -29,7 +29,10 @@ impl Session {
         }
         let answer = answers(&front.kind, header.tag).ok_or(out_of_step)?;
         self.spare_syncs = SpareSyncs::default();
-        let (is_ours, is_probe) = (front.owner != Owner::Client, front.owner == Owner::Probe);
+        let (is_ours, is_probe) = (
+            !matches!(front.owner, Owner::Client),
+            matches!(front.owner, Owner::Probe),
+        );
         let fate = if is_ours { Fate::Drop } else { Fate::Keep };
         let is_probed_value = is_probe && header.tag == tag::DATA_ROW;
         if header.tag == tag::COMMAND_COMPLETE {
@@ -52,7 +55,7 @@ impl Session {
         let is_executed = self
             .replies
             .pop()
-            .is_some_and(|reply| reply.kind == Kind::Execute);
+            .is_some_and(|reply| matches!(reply.kind, Kind::Execute));
         self.confirm(outcome, header.tag, body);
         if is_executed && is_probe {
             self.release(edit);

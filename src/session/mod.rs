@@ -223,7 +223,7 @@ impl Session {
 
     /// A message was sent for the client or for us; what will follow from it is counted on from now.
     fn sent(&mut self, reply: Reply) {
-        if reply.may_have_outcomes() {
+        if reply.may_have_effects() {
             for effect in reply.outcomes().filter_map(Outcome::effect) {
                 self.ahead
                     .get_or_insert_with(|| self.confirmed.clone())

@@ -187,7 +187,7 @@ impl Session {
         } else if failed || !assumed || self.ahead_waits_for_server() {
             self.look_ahead_again();
         }
-        Ok(if owner == Owner::Client {
+        Ok(if matches!(owner, Owner::Client) {
             Fate::Keep
         } else {
             Fate::Drop
@@ -200,7 +200,10 @@ impl Session {
         if std::mem::take(&mut self.spare_syncs.behind_query) || self.spare_syncs.count == 0 {
             return false;
         }
-        let next_is_sync = self.replies.front().is_some_and(|front| front.kind == Kind::Sync);
+        let next_is_sync = self
+            .replies
+            .front()
+            .is_some_and(|front| matches!(front.kind, Kind::Sync));
         if !next_is_sync {
             self.spare_syncs.count -= 1;
         }

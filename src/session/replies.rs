@@ -150,9 +150,9 @@ impl Reply {
         !matches!(self.kind, Kind::Sync | Kind::SyncInCopy(_))
     }
 
-    /// Whether [`Self::outcomes`] is worth going through. For most it is not, and each passes by three times.
-    pub fn may_have_outcomes(&self) -> bool {
-        self.outcome.is_some() || matches!(self.kind, Kind::Query(Some(_)))
+    /// Whether anything the timeline must know may follow. Mostly not, and each reply is asked three times.
+    pub fn may_have_effects(&self) -> bool {
+        matches!(self.kind, Kind::Query(Some(_))) || self.outcome.as_ref().and_then(Outcome::effect).is_some()
     }
 
     /// Everything that would follow from its success, in order.
@@ -191,7 +191,7 @@ struct Census {
 impl Census {
     fn of(reply: &Reply) -> Self {
         let mut census = Self::default();
-        if !reply.may_have_outcomes() {
+        if !reply.may_have_effects() {
             return census;
         }
         for effect in reply.outcomes().filter_map(Outcome::effect) {
@@ -246,8 +246,12 @@ impl Replies {
 
     /// Whether a look at what the statement just completed did comes next: a Close of ours, then the look itself.
     pub fn probe_is_next(&self) -> bool {
-        let mut next = self.queue.iter().take_while(|reply| reply.owner != Owner::Client);
-        next.nth(1).is_some_and(|reply| reply.owner == Owner::Probe)
+        let mut next = self
+            .queue
+            .iter()
+            .take_while(|reply| !matches!(reply.owner, Owner::Client));
+        next.nth(1)
+            .is_some_and(|reply| matches!(reply.owner, Owner::Probe))
     }
 
     /// All entries, oldest first.
