@@ -8,16 +8,19 @@
 //! A definition of an earlier group may fail alone, and then an older one counts, if there is one.
 //!
 //! Definitions are numbered as they are sent and leave from the front, so that a number tells by itself whether its
-//! definition is still in flight, and where. Every transaction comes by here several times.
+//! definition is still in flight, and where. Every transaction comes by here several times. So names are hashed fast, too:
+//! whoever makes them collide slows down nobody but himself.
 
 use std::collections::{HashMap, VecDeque};
+
+use foldhash::fast::RandomState;
 
 /// Definitions by name.
 #[derive(Debug)]
 pub struct Names<T> {
     /// Used by most transactions, and found without a hash.
     unnamed: Standing<T>,
-    named: HashMap<Box<[u8]>, Standing<T>>,
+    named: HashMap<Box<[u8]>, Standing<T>, RandomState>,
     /// In flight, oldest first. The last one has the number `sent`.
     pending: VecDeque<Pending<T>>,
     /// How many definitions were sent so far.
@@ -55,7 +58,7 @@ impl<T> Default for Names<T> {
     fn default() -> Self {
         Self {
             unnamed: Standing::default(),
-            named: HashMap::new(),
+            named: HashMap::default(),
             pending: VecDeque::new(),
             sent: 0,
         }

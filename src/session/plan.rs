@@ -131,7 +131,7 @@ impl Session {
         if !self.policy.wants(write.targets) {
             return self.take_back();
         }
-        let sql = self.policy.sql(write.verdict, write.index);
+        let sql = || self.policy.sql(write.verdict, write.index);
         let nothing = Context::default();
         let comments = write.comments.map(|comment| comment.unwrap_or(&nothing));
         let value = match self.current().value() {
@@ -143,7 +143,7 @@ impl Session {
             Value::OnServer => {
                 let above = payload::merge(&comments);
                 let in_force = self.may_be_in_force();
-                return Plan::EmitOnServer(ours::merge_on_server_sql(&self.base, &above, sql, in_force));
+                return Plan::EmitOnServer(ours::merge_on_server_sql(&self.base, &above, sql(), in_force));
             }
         };
         let [inner, outer] = comments;
@@ -151,7 +151,7 @@ impl Session {
         if layers.iter().all(|layer| layer.is_empty()) {
             return self.take_back();
         }
-        let payload = payload::build(&layers, sql);
+        let payload = payload::build(&layers, sql());
         if self.is_in_force(&payload) {
             Plan::Nothing
         } else {

@@ -4,7 +4,8 @@
 //! hold. Nothing found is ever about another text: a value is looked up by hash, but taken only if it says that it is
 //! about this very text and dialect. Memory is bounded, in entries and in bytes. And it must cost less than it saves:
 //! lookups of different texts rarely meet, as the entries are spread over shards by their hash, and a hit takes a shared
-//! lock and sets one flag.
+//! lock and sets one flag. The hash is a fast one with a seed of its own: texts that collide all the same push each other
+//! out, and nothing worse.
 //!
 //! A text is kept when it comes for the second time: of the first, only a mark stays. Texts with literals in them,
 //! which never come again, so cost neither room nor a lock, and push nothing out.
@@ -16,9 +17,11 @@
 //! every connection pay at the same moment; one concurrent map with a global count, which cannot tell whom to evict.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+
+use foldhash::{fast, quality};
 
 use crate::sql::Dialect;
 
@@ -60,7 +63,7 @@ pub trait AboutText {
 #[derive(Debug)]
 pub struct TextCache<V> {
     limits: Limits,
-    hasher: RandomState,
+    hasher: quality::RandomState,
     came_once: Marks,
     shards: Box<[RwLock<Shard<V>>]>,
 }
@@ -72,7 +75,7 @@ impl<V: AboutText> TextCache<V> {
         let shard = || RwLock::new(Shard::new(limits.entries / shards, limits.bytes / shards));
         Self {
             limits,
-            hasher: RandomState::new(),
+            hasher: quality::RandomState::default(),
             came_once: Marks::new(limits.entries),
             shards: (0..shards).map(|_| shard()).collect(),
         }
@@ -185,7 +188,7 @@ struct Shard<V> {
     most_entries: usize,
     most_bytes: usize,
     ring: Vec<Entry<V>>,
-    places: HashMap<u64, usize>,
+    places: HashMap<u64, usize, fast::RandomState>,
     hand: usize,
     bytes: usize,
 }
@@ -196,7 +199,7 @@ impl<V: AboutText> Shard<V> {
             most_entries,
             most_bytes,
             ring: Vec::new(),
-            places: HashMap::new(),
+            places: HashMap::default(),
             hand: 0,
             bytes: 0,
         }
