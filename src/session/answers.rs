@@ -29,10 +29,7 @@ impl Session {
         }
         let answer = answers(&front.kind, header.tag).ok_or(out_of_step)?;
         self.spare_syncs = SpareSyncs::default();
-        let (is_ours, is_probe) = (
-            !matches!(front.owner, Owner::Client),
-            matches!(front.owner, Owner::Probe),
-        );
+        let (is_ours, is_probe) = (!front.owner.is_client(), matches!(front.owner, Owner::Probe));
         let fate = if is_ours { Fate::Drop } else { Fate::Keep };
         let is_probed_value = is_probe && header.tag == tag::DATA_ROW;
         if header.tag == tag::COMMAND_COMPLETE {
@@ -186,7 +183,7 @@ impl Session {
 
     fn has_slot_of_ours(&self) -> bool {
         self.query_replies()
-            .is_some_and(|query| query.slots.iter().any(|slot| slot.owner != Owner::Client))
+            .is_some_and(|query| query.slots.iter().any(|slot| !slot.owner.is_client()))
     }
 
     fn skip_to_slot_of_ours(&mut self) {

@@ -37,7 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use names::Names;
-use replies::{Kind, Outcome, Replies, Reply};
+use replies::{Kind, Replies, Reply};
 
 pub use cache::VerdictCache;
 pub use inbound::Progress;
@@ -223,13 +223,11 @@ impl Session {
 
     /// A message was sent for the client or for us; what will follow from it is counted on from now.
     fn sent(&mut self, reply: Reply) {
-        if reply.may_have_effects() {
-            for effect in reply.outcomes().filter_map(Outcome::effect) {
-                self.ahead
-                    .get_or_insert_with(|| self.confirmed.clone())
-                    .apply(effect);
-            }
-        }
+        reply.for_each_effect(|effect| {
+            self.ahead
+                .get_or_insert_with(|| self.confirmed.clone())
+                .apply(effect);
+        });
         let is_boundary = reply.is_boundary();
         self.is_unsynced = !matches!(reply.kind, Kind::Sync) && (self.is_unsynced || !is_boundary);
         self.close_group_if(is_boundary);
@@ -258,10 +256,7 @@ impl Session {
         }
         let mut timeline = self.confirmed.clone();
         for reply in self.replies.iter() {
-            reply
-                .outcomes()
-                .filter_map(Outcome::effect)
-                .for_each(|effect| timeline.apply(effect));
+            reply.for_each_effect(|effect| timeline.apply(effect));
             if reply.is_boundary() {
                 timeline.assume_end_of_group();
             }

@@ -8,8 +8,8 @@
 //! A definition of an earlier group may fail alone, and then an older one counts, if there is one.
 //!
 //! Definitions are numbered as they are sent and leave from the front, so that a number tells by itself whether its
-//! definition is still in flight, and where. Every transaction comes by here several times. So names are hashed fast, too:
-//! whoever makes them collide slows down nobody but himself.
+//! definition is still in flight, and where. Every transaction comes by here several times. So names are hashed fast, too;
+//! a seed for each session keeps its client from choosing names that collide.
 
 use std::collections::{HashMap, VecDeque};
 

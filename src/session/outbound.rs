@@ -187,11 +187,7 @@ impl Session {
         } else if failed || !assumed || self.ahead_waits_for_server() {
             self.look_ahead_again();
         }
-        Ok(if matches!(owner, Owner::Client) {
-            Fate::Keep
-        } else {
-            Fate::Drop
-        })
+        Ok(if owner.is_client() { Fate::Keep } else { Fate::Drop })
     }
 
     /// Whether a ReadyForQuery answers a Sync that was sent among COPY data. Where another Sync is next, it answers that
@@ -256,7 +252,7 @@ impl Session {
         let is_ours = self
             .replies
             .front()
-            .is_some_and(|front| front.owner != Owner::Client && !matches!(front.kind, Kind::Query(_)));
+            .is_some_and(|front| !front.owner.is_client() && !matches!(front.kind, Kind::Query(_)));
         let insertions = self.insertions();
         if insertions.is_empty() && !is_ours {
             return Fate::Keep;

@@ -26,6 +26,13 @@ pub enum Owner {
     Housekeeping,
 }
 
+impl Owner {
+    /// Whether the client asked.
+    pub fn is_client(&self) -> bool {
+        matches!(self, Self::Client)
+    }
+}
+
 /// What follows from a success, besides the reply itself.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
@@ -73,7 +80,7 @@ pub struct Slot {
 impl Slot {
     /// Whether anything follows from its success, or its replies are not the client's.
     pub fn matters(&self) -> bool {
-        self.owner != Owner::Client || self.outcome.is_some()
+        !self.owner.is_client() || self.outcome.is_some()
     }
 }
 
@@ -150,34 +157,25 @@ impl Reply {
         !matches!(self.kind, Kind::Sync | Kind::SyncInCopy(_))
     }
 
-    /// Whether anything the timeline must know may follow. Mostly not, and each reply is asked three times.
-    pub fn may_have_effects(&self) -> bool {
-        matches!(self.kind, Kind::Query(Some(_))) || self.outcome.as_ref().and_then(Outcome::effect).is_some()
+    /// Everything that would follow from its success, in order. A visitor, as a chain of iterators asks each of its parts,
+    /// and most replies have nothing in any.
+    fn for_each_outcome(&self, mut visit: impl FnMut(&Outcome)) {
+        if let Some(outcome) = &self.outcome {
+            visit(outcome);
+        }
+        if let Kind::Query(Some(query)) = &self.kind {
+            let outcomes = query.slots.iter().filter_map(|slot| slot.outcome.as_ref());
+            outcomes.for_each(visit);
+        }
     }
 
-    /// Everything that would follow from its success, in order.
-    pub fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
-        let slots = match &self.kind {
-            Kind::Query(Some(query)) => Some(query.slots.iter()),
-            Kind::Query(None)
-            | Kind::Startup
-            | Kind::Parse
-            | Kind::Bind
-            | Kind::Describe
-            | Kind::Execute
-            | Kind::Close
-            | Kind::Sync
-            | Kind::FunctionCall
-            | Kind::SyncInCopy(_)
-            | Kind::EndOfCopy(_)
-            | Kind::Notice(_) => None,
-        };
-        self.outcome.iter().chain(
-            slots
-                .into_iter()
-                .flatten()
-                .filter_map(|slot| slot.outcome.as_ref()),
-        )
+    /// Everything its success would do to the timeline, in order.
+    pub fn for_each_effect(&self, mut visit: impl FnMut(&Effect)) {
+        self.for_each_outcome(|outcome| {
+            if let Some(effect) = outcome.effect() {
+                visit(effect);
+            }
+        });
     }
 }
 
@@ -191,14 +189,15 @@ struct Census {
 impl Census {
     fn of(reply: &Reply) -> Self {
         let mut census = Self::default();
-        if !reply.may_have_effects() {
-            return census;
-        }
-        for effect in reply.outcomes().filter_map(Outcome::effect) {
-            census.settings += usize::from(effect.changes_setting());
-            census.transactions += usize::from(effect.controls_transaction());
-        }
+        reply.for_each_effect(|effect| census.add(Self::of_effect(effect)));
         census
+    }
+
+    fn of_effect(effect: &Effect) -> Self {
+        Self {
+            settings: usize::from(effect.changes_setting()),
+            transactions: usize::from(effect.controls_transaction()),
+        }
     }
 
     fn add(&mut self, other: Self) {
@@ -246,10 +245,7 @@ impl Replies {
 
     /// Whether a look at what the statement just completed did comes next: a Close of ours, then the look itself.
     pub fn probe_is_next(&self) -> bool {
-        let mut next = self
-            .queue
-            .iter()
-            .take_while(|reply| !matches!(reply.owner, Owner::Client));
+        let mut next = self.queue.iter().take_while(|reply| !reply.owner.is_client());
         next.nth(1)
             .is_some_and(|reply| matches!(reply.owner, Owner::Probe))
     }
@@ -327,10 +323,7 @@ impl Replies {
             _ => front.outcome.take(),
         }?;
         if let Some(effect) = outcome.effect() {
-            let census = Census {
-                settings: usize::from(effect.changes_setting()),
-                transactions: usize::from(effect.controls_transaction()),
-            };
+            let census = Census::of_effect(effect);
             if self.boundaries == 0 {
                 self.open.subtract(census)
             } else {
@@ -458,11 +451,11 @@ pub struct Discarded {
 impl Discarded {
     /// How many of the outcomes that will not come are this one.
     pub fn count(&self, outcome: &Outcome) -> usize {
-        self.replies
-            .iter()
-            .flat_map(Reply::outcomes)
-            .filter(|o| *o == outcome)
-            .count()
+        let mut count = 0;
+        for reply in &self.replies {
+            reply.for_each_outcome(|other| count += usize::from(other == outcome));
+        }
+        count
     }
 }
 
