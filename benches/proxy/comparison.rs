@@ -45,13 +45,8 @@ impl Comparison {
 
     /// Each way has its turn in each round. Returns the medians of each.
     pub fn run(&mut self, plan: &Plan, stage: &Stage, name: &str, load: &Load) -> Vec<Figure> {
-        let mut lines: Vec<Vec<Figure>> = vec![Vec::new(); stage.ways.len()];
-        for round in 0..plan.rounds {
-            for at in turns(round, lines.len()) {
-                stage.wait_until_quiet();
-                lines[at].push(load.run(&stage.pgbench, &stage.ways[at], plan.seconds));
-            }
-        }
+        let runs: Vec<Run> = stage.ways.iter().map(|way| (way, load)).collect();
+        let lines = take_turns(plan, stage, &runs);
         let medians: Vec<Figure> = lines.iter().map(|line| middle(line)).collect();
         for ((way, figure), line) in stage.ways.iter().zip(&medians).zip(&lines) {
             let mut cells = vec![name.to_owned(), load.clients.to_string(), way.name.to_owned()];
@@ -60,12 +55,10 @@ impl Comparison {
         }
         let of = |name| stage.ways.iter().position(|way| way.name == name);
         if let (Some(ours), Some(theirs)) = (of("bemi"), of("PgBouncer")) {
-            let pair = [lines[ours].as_slice(), &lines[theirs]];
-            let rates = in_each_round(pair, |[ours, theirs]| ours.rate / theirs.rate);
-            let cpus = in_each_round(pair, |[ours, theirs]| ours.cpu / theirs.cpu);
+            let shares = |value| shares(&lines[ours], &lines[theirs], value);
             let mut cells = vec![name.to_owned(), load.clients.to_string()];
-            cells.extend(spread(rates));
-            cells.extend(spread(cpus));
+            cells.extend(spread(shares(|figure| figure.rate)));
+            cells.extend(spread(shares(|figure| figure.cpu)));
             self.beside.row(cells);
         }
         medians
@@ -76,16 +69,26 @@ impl Comparison {
     }
 }
 
-/// The order of the lines in a round: forwards and backwards in turns, as what comes later in a round finds other caches,
-/// longer tables and a longer log.
-pub fn turns(round: usize, lines: usize) -> impl Iterator<Item = usize> {
-    (0..lines).map(move |at| {
-        if round.is_multiple_of(2) {
-            at
-        } else {
-            lines - 1 - at
+/// One line of a table: by this way, this load.
+pub type Run<'a> = (&'a Way, &'a Load);
+
+/// The figures of each line, one for each round. Rounds go forwards and backwards in turns, as what comes later in a round
+/// finds other caches and a longer log; and each finds the tables for inserts empty.
+pub fn take_turns(plan: &Plan, stage: &Stage, runs: &[Run]) -> Vec<Vec<Figure>> {
+    let mut figures = vec![Vec::new(); runs.len()];
+    for round in 0..plan.rounds {
+        let mut order: Vec<usize> = (0..runs.len()).collect();
+        if !round.is_multiple_of(2) {
+            order.reverse();
         }
-    })
+        for at in order {
+            let (way, load) = runs[at];
+            stage.wait_until_quiet();
+            figures[at].push(load.run(&stage.pgbench, way, plan.seconds));
+        }
+        stage.sql("TRUNCATE log, audited");
+    }
+    figures
 }
 
 /// The medians of each value.
@@ -99,18 +102,16 @@ pub fn middle(figures: &[Figure]) -> Figure {
     }
 }
 
-/// What follows from the figures of one round, for each of them: what slows the machine down for some seconds is in all of
-/// a round, more or less.
-pub fn in_each_round<const N: usize>(lines: [&[Figure]; N], of: impl Fn([Figure; N]) -> f64) -> Vec<f64> {
-    let rounds = lines.map(<[Figure]>::len).into_iter().min().unwrap_or(0);
-    (0..rounds)
-        .map(|round| of(lines.map(|line| line[round])))
-        .collect()
+/// A line's value as a share of another's in the same round: what slows the machine down for some seconds is in all of a
+/// round, more or less.
+fn shares(line: &[Figure], of: &[Figure], value: fn(&Figure) -> f64) -> Vec<f64> {
+    let rounds = line.iter().zip(of);
+    rounds.map(|(line, of)| value(line) / value(of)).collect()
 }
 
 /// A line's rate as a share of another's, in the middle of all rounds.
 pub fn share(line: &[Figure], of: &[Figure]) -> f64 {
-    median(in_each_round([line, of], |[line, of]| line.rate / of.rate))
+    median(shares(line, of, |figure| figure.rate))
 }
 
 /// Two columns: the middle of these shares, and the lowest and the highest.

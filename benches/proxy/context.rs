@@ -1,7 +1,7 @@
 //! What context costs: writes without it, with it, and with the same message written by the client itself.
 
 use crate::Plan;
-use crate::comparison::{cells_of, in_each_round, middle, share, spread, turns};
+use crate::comparison::{Run, cells_of, middle, share, spread, take_turns};
 use crate::load::{INSERT, by_name, stage};
 use crate::pgbench::{Figure, Load};
 use crate::stage::{Options, Stage};
@@ -19,15 +19,14 @@ type Line = (&'static str, &'static str, Load);
 /// A table, and what the last of its lines is to reach.
 struct Group {
     title: &'static str,
-    clients: usize,
     /// How many times as long as elsewhere a run takes: a few dozen transactions tell little.
     stretch: u64,
     lines: Vec<Line>,
     yardstick: Yardstick,
 }
 
-/// What it is, the lines it is made of, and how from their rates.
-type Yardstick = (&'static str, [usize; 3], fn([f64; 3]) -> f64);
+/// What it is, and how it follows from the rates of all lines in one round.
+type Yardstick = (&'static str, fn(&[f64]) -> f64);
 
 pub fn context(plan: &Plan) -> Vec<Table> {
     let stage = stage(&Options::default());
@@ -40,14 +39,14 @@ pub fn context(plan: &Plan) -> Vec<Table> {
     for group in groups() {
         let figures = run(plan, &stage, &group);
         tables.push(table(&stage, &group, &figures));
-        let (what, [a, b, c], of) = group.yardstick;
-        let ours = figures.last().expect("a line");
-        let shares = in_each_round(
-            [ours, &figures[a], &figures[b], &figures[c]],
-            |[ours, a, b, c]| ours.rate / of([a.rate, b.rate, c.rate]),
-        );
+        let (what, yardstick) = group.yardstick;
+        let rounds = 0..figures[0].len();
+        let shares = rounds.map(|round| {
+            let rates: Vec<f64> = figures.iter().map(|line| line[round].rate).collect();
+            rates[rates.len() - 1] / yardstick(&rates)
+        });
         let mut cells = vec![group.title.to_owned(), what.to_owned()];
-        cells.extend(spread(shares));
+        cells.extend(spread(shares.collect()));
         reached.row(cells);
     }
     tables.push(reached);
@@ -57,21 +56,18 @@ pub fn context(plan: &Plan) -> Vec<Table> {
 /// The figures of each line, one for each round. There are twice as many as elsewhere: what is read from them follows
 /// from up to four runs, each with its noise.
 fn run(plan: &Plan, stage: &Stage, group: &Group) -> Vec<Vec<Figure>> {
-    let mut figures: Vec<Vec<Figure>> = vec![Vec::new(); group.lines.len()];
-    for round in 0..2 * plan.rounds - 1 {
-        for at in turns(round, figures.len()) {
-            let (_, way, load) = &group.lines[at];
-            stage.wait_until_quiet();
-            let seconds = plan.seconds * group.stretch;
-            figures[at].push(load.run(&stage.pgbench, by_name(stage, way), seconds));
-        }
-        stage.sql("TRUNCATE log, audited");
-    }
-    figures
+    let plan = Plan {
+        rounds: 2 * plan.rounds - 1,
+        seconds: plan.seconds * group.stretch,
+    };
+    let lines = group.lines.iter();
+    let runs: Vec<Run> = lines.map(|(_, way, load)| (by_name(stage, way), load)).collect();
+    take_turns(&plan, stage, &runs)
 }
 
 fn table(stage: &Stage, group: &Group, figures: &[Vec<Figure>]) -> Table {
-    let title = format!("Context: {}, {} clients", group.title, group.clients);
+    let (_, _, load) = &group.lines[0];
+    let title = format!("Context: {}, {} clients", group.title, load.clients);
     let about = "The yardstick for context is a client that writes the same message itself.";
     let head = [
         "what",
@@ -119,7 +115,6 @@ fn many_rows() -> Group {
     let commented = r#"INSERT INTO audited (task) SELECT 'Sleep' FROM generate_series(1, 100) /*Bemi {"user_id":187234,"endpoint":"/todo","method":"POST"} Bemi*/;"#;
     Group {
         title: "100 rows an insert",
-        clients: 8,
         stretch: 1,
         lines: vec![
             ("no context", "direct", Load::new(8, "prepared", MANY)),
@@ -135,7 +130,7 @@ fn many_rows() -> Group {
             ),
             ("context", "bemi", with(Load::new(8, "prepared", MANY))),
         ],
-        yardstick: ("the trigger", [2; 3], |[trigger, ..]| trigger),
+        yardstick: ("the trigger", |rates| rates[2]),
     }
 }
 
@@ -145,14 +140,13 @@ fn one_transaction() -> Group {
     let load = || Load::new(2, "prepared", &thousand);
     Group {
         title: "1,000 inserts in a transaction",
-        clients: 2,
         stretch: 4,
         lines: vec![
             ("no context", "direct", load()),
             ("no context", "bemi", load()),
             ("context", "bemi", with(load())),
         ],
-        yardstick: ("bemi, no context", [1; 3], |[without, ..]| without),
+        yardstick: ("bemi, no context", |rates| rates[1]),
     }
 }
 
@@ -168,13 +162,14 @@ fn one_insert(title: &'static str, protocol: &'static str, what: &'static str, b
     ];
     Group {
         title,
-        clients: 8,
         stretch: 1,
         lines,
         yardstick: (
             "PgBouncer, no context, less what the message costs directly",
-            [0, 1, 3],
-            |[alone, message, pooler]| pooler * message / alone,
+            |rates| {
+                let [alone, message, pooler] = [rates[0], rates[1], rates[3]];
+                pooler * message / alone
+            },
         ),
     }
 }

@@ -47,7 +47,6 @@ pub fn write(plan: &Plan) -> Vec<Table> {
     for clients in CLIENTS {
         let load = Load::new(clients, "prepared", INSERT);
         comparison.run(plan, &stage, "insert, prepared", &load);
-        stage.sql("TRUNCATE log");
     }
     for clients in CLIENTS {
         let mut load = Load::new(clients, "prepared", "");
