@@ -122,3 +122,28 @@ fn only_complete_groups_count_as_earlier() {
     replies.pop();
     assert!(replies.is_empty() && !replies.has_closed_groups());
 }
+
+#[test]
+fn statements_of_a_query_count_until_each_is_answered() {
+    let slot = |effect| Slot {
+        owner: Owner::Client,
+        outcome: Some(Outcome::Timeline(effect)),
+    };
+    let query = QueryReplies {
+        slots: [slot(Effect::Begin), slot(Effect::Reset(Scope::Session))].into(),
+        insertions: Vec::new(),
+    };
+    let mut replies = Replies::default();
+    replies.push(Reply::client(Kind::Query(Some(Box::new(query)))));
+    let counts = |replies: &Replies| {
+        (
+            replies.closed_groups_control_transaction(),
+            replies.closed_groups_change_setting(),
+        )
+    };
+    assert_eq!(counts(&replies), (true, true));
+    replies.take_outcome(true);
+    assert_eq!(counts(&replies), (false, true));
+    replies.take_outcome(true);
+    assert_eq!(counts(&replies), (false, false));
+}
