@@ -68,7 +68,7 @@ fmt-check: ## say what is not formatted
 deny: build-tools ## licences, duplicates, sources and known vulnerabilities of the dependencies
 	scripts/deny.sh
 
-bench: build-tools postgres ## what the proxy costs, beside PgBouncer and HAProxy; some 50 minutes, on a quiet machine; ARGS='rounds=1 seconds=2 select' for less
+bench: build-tools postgres ## what the proxy costs, beside PgBouncer and HAProxy; about an hour, on a quiet machine; ARGS='rounds=1 seconds=2 select' for less
 	scripts/install-bench-tools.sh
 	cargo bench --locked --bench proxy -- $(or $(ARGS),page)
 

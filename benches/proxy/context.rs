@@ -19,8 +19,6 @@ type Line = (&'static str, &'static str, Load);
 /// A table, and what the last of its lines is to reach.
 struct Group {
     title: &'static str,
-    /// How many times as long as elsewhere a run takes: a few dozen transactions tell little.
-    stretch: u64,
     lines: Vec<Line>,
     yardstick: Yardstick,
 }
@@ -31,8 +29,7 @@ type Yardstick = (&'static str, fn(&[f64]) -> f64);
 pub fn context(plan: &Plan) -> Vec<Table> {
     let stage = stage(&Options::default());
     let about = "The last line of each table before, of its yardstick in the same round: the middle, the lowest and the highest of \
-                 all rounds, which are nearly twice as many here. Runs with 1,000 inserts in a transaction take four times as \
-                 long.";
+                 all rounds, which are nearly twice as many here.";
     let head = ["what", "yardstick", "of it", "of all rounds"];
     let mut reached = Table::new("Context: beside its yardstick", about, &head);
     let mut tables = Vec::new();
@@ -58,7 +55,7 @@ pub fn context(plan: &Plan) -> Vec<Table> {
 fn run(plan: &Plan, stage: &Stage, group: &Group) -> Vec<Vec<Figure>> {
     let plan = Plan {
         rounds: 2 * plan.rounds - 1,
-        seconds: plan.seconds * group.stretch,
+        ..*plan
     };
     let lines = group.lines.iter();
     let runs: Vec<Run> = lines.map(|(_, way, load)| (by_name(stage, way), load)).collect();
@@ -115,7 +112,6 @@ fn many_rows() -> Group {
     let commented = r#"INSERT INTO audited (task) SELECT 'Sleep' FROM generate_series(1, 100) /*Bemi {"user_id":187234,"endpoint":"/todo","method":"POST"} Bemi*/;"#;
     Group {
         title: "100 rows an insert",
-        stretch: 1,
         lines: vec![
             ("no context", "direct", Load::new(8, "prepared", MANY)),
             (
@@ -140,7 +136,6 @@ fn one_transaction() -> Group {
     let load = || Load::new(2, "prepared", &thousand);
     Group {
         title: "1,000 inserts in a transaction",
-        stretch: 4,
         lines: vec![
             ("no context", "direct", load()),
             ("no context", "bemi", load()),
@@ -162,7 +157,6 @@ fn one_insert(title: &'static str, protocol: &'static str, what: &'static str, b
     ];
     Group {
         title,
-        stretch: 1,
         lines,
         yardstick: (
             "PgBouncer, no context, less what the message costs directly",

@@ -4,7 +4,8 @@
 //! `make bench`, or `cargo bench --bench proxy -- [seconds=N] [rounds=N] [page] [GROUP...]`; the groups are those of
 //! [`GROUPS`]. Each run takes `seconds`; the ways take turns, round by round, forwards and backwards, so that a noisy machine is
 //! noisy for all of them, and medians are what is printed. Noise comes in spells of some seconds, so more rounds say more than longer
-//! ones. With `page` the tables go into `docs/benchmarks.md` as well.
+//! ones, as long as many transactions are in each. With `page` the tables go into `docs/benchmarks.md` as well; with `page` and a
+//! group, those of the group only.
 //!
 //! The peers are processes of their own, and the CPU time of each is read from `/proc/PID/stat`.
 
@@ -14,6 +15,7 @@ mod context;
 mod crowd;
 mod figures;
 mod load;
+mod page;
 mod peers;
 mod pgbench;
 #[path = "../../tests/support/program.rs"]
@@ -25,15 +27,12 @@ mod statements;
 mod table;
 mod tls;
 
-use std::fs;
-use std::path::Path;
-
 use stage::Stage;
 use table::Table;
 
 /// Asked for on the command line.
 pub struct Plan {
-    /// How long one run takes, in seconds.
+    /// How long one run takes, in seconds; four times that where one transaction takes long ([`pgbench::Load`]).
     pub seconds: u64,
     /// How often each way has its turn.
     pub rounds: usize,
@@ -52,10 +51,6 @@ const GROUPS: [(&str, Group); 8] = [
     ("statements", statements::statements),
     ("crowd", crowd::crowd),
 ];
-
-/// Between these lines of the page stands what a run has put there.
-const BEGIN: &str = "<!-- What follows is written by `make bench`. -->\n";
-const END: &str = "<!-- End of what `make bench` writes. -->\n";
 
 fn main() {
     let mut plan = Plan {
@@ -78,31 +73,24 @@ fn main() {
             ),
         }
     }
-    let mut page = format!(
+    let heading = format!(
         "{}\n`make bench` with runs of {} s, medians of {} rounds; shares are taken within a round.\n",
         Stage::describe(),
         plan.seconds,
         plan.rounds
     );
-    println!("{page}");
+    println!("{heading}");
+    let mut tables = Vec::new();
     for (name, group) in GROUPS {
         if wanted.is_empty() || wanted.iter().any(|word| word == name) {
-            for table in group(&plan) {
-                println!("{table}");
-                page.push_str(&format!("\n{table}"));
-            }
+            let those = group(&plan);
+            those.iter().for_each(|table| println!("{table}"));
+            tables.extend(those);
         }
     }
-    if goes_into_page {
-        put_into_page(&page);
+    match (goes_into_page, wanted.is_empty()) {
+        (true, true) => page::replace_all(&heading, &tables),
+        (true, false) => page::replace(&tables),
+        (false, _) => {}
     }
-}
-
-/// Replaces what the last run put into the page.
-fn put_into_page(text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/benchmarks.md");
-    let page = fs::read_to_string(&path).expect("the page");
-    let (before, rest) = page.split_once(BEGIN).expect("where the tables begin");
-    let (_, after) = rest.split_once(END).expect("where the tables end");
-    fs::write(&path, format!("{before}{BEGIN}\n{text}\n{END}{after}")).expect("the page written");
 }

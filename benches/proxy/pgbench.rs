@@ -15,7 +15,11 @@ const SAMPLED: &str = "0.2";
 /// From this length on, in bytes, a script is so slow that all of its transactions are.
 const LONG_SCRIPT: usize = 10_000;
 
-/// Clients from which on a run takes longer to warm up: each has a process of the server, with caches of its own.
+/// How many times as long such a run takes: in two seconds there are a few dozen of them.
+const STRETCH: u64 = 4;
+
+/// Clients from which on a run takes longer to warm up: each has a process of the server, with caches of its own. And one
+/// transaction of theirs may take two seconds, so that a run is stretched as well.
 const CROWD: usize = 100;
 
 /// What to run.
@@ -61,10 +65,19 @@ impl Load {
         }
     }
 
+    fn has_long_script(&self) -> bool {
+        matches!(&self.script, Script::Own(text) if text.len() > LONG_SCRIPT)
+    }
+
     fn sampled(&self) -> &'static str {
-        match &self.script {
-            Script::Own(text) if text.len() > LONG_SCRIPT => "1",
-            Script::Own(_) | Script::Builtin(_) => SAMPLED,
+        if self.has_long_script() { "1" } else { SAMPLED }
+    }
+
+    fn stretch(&self) -> u64 {
+        if self.clients < CROWD && !self.has_long_script() {
+            1
+        } else {
+            STRETCH
         }
     }
 
@@ -73,7 +86,7 @@ impl Load {
         if self.clients < CROWD { 1 } else { 3 }
     }
 
-    /// Runs it, for so many seconds that count.
+    /// Runs it, for so many seconds that count, or four times as many where one transaction takes long.
     ///
     /// # Panics
     /// When pgbench fails, or a transaction does.
@@ -126,7 +139,7 @@ impl Load {
             &self.clients.to_string(),
             "-T",
             // The line of progress for the last second is not always printed, and two are needed.
-            &(self.warm_up() + seconds.max(2)).to_string(),
+            &(self.warm_up() + seconds.max(2) * self.stretch()).to_string(),
         ]);
         command.args([
             "-M",

@@ -21,6 +21,10 @@ impl Table {
         }
     }
 
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
     pub fn row(&mut self, cells: Vec<String>) {
         // Long runs are watched.
         eprintln!("    {}", cells.join(" | "));
