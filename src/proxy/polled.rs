@@ -99,6 +99,11 @@ impl Polled {
         registry.deregister(&mut SourceFd(&self.socket.as_fd().as_raw_fd()))
     }
 
+    /// Whether reading may yield anything, its end or an error included.
+    pub fn may_be_readable(&self) -> bool {
+        self.readable != Readiness::Not
+    }
+
     /// An event was told.
     pub fn told(&mut self, event: &Event) {
         let failed = event.is_error();

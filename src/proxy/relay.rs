@@ -79,7 +79,7 @@ impl Side {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(n)) => {
                     bytes = bytes.get(n..).unwrap_or_default();
-                    self.needs_flush = true;
+                    self.needs_flush = self.stream.is_tls();
                 }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => break,
@@ -96,19 +96,29 @@ impl Side {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(n) => {
                     self.pending.advance(n);
-                    self.needs_flush = true;
+                    if self.pending.is_empty() {
+                        // An empty one still has its room, even where it says that its capacity is 0.
+                        self.pending = BytesMut::new();
+                    }
+                    self.needs_flush = self.stream.is_tls();
                 }
                 Err(error) => return Poll::Ready(Err(error)),
             }
-        }
-        if self.pending.capacity() > 0 {
-            self.pending = BytesMut::new();
         }
         if self.needs_flush {
             ready!(Pin::new(&mut self.stream).poll_flush(context))?;
             self.needs_flush = false;
         }
         Poll::Ready(Ok(()))
+    }
+
+    fn is_drained(&self) -> bool {
+        self.pending.is_empty() && !self.needs_flush
+    }
+
+    /// Whether there is nothing to be moved from here to the other side: of most turns half the reads would be in vain.
+    fn has_nothing_for(&self, other: &Self) -> bool {
+        !self.has_ended && !self.stream.may_be_readable() && other.is_drained()
     }
 
     /// Ends our direction: the other side has nothing more to say.
@@ -283,6 +293,9 @@ impl Relay {
 
     /// Server to client. Returns whether anything moved.
     fn poll_server(&mut self, context: &mut Context<'_>, scratch: &mut Scratch) -> Result<bool, End> {
+        if self.server.has_nothing_for(&self.client) {
+            return Ok(false);
+        }
         match self.client.poll_drain(context) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => return Err(End::ClientGone(error)),
@@ -325,6 +338,9 @@ impl Relay {
 
     /// Client to server. Returns whether anything moved.
     fn poll_client(&mut self, context: &mut Context<'_>, scratch: &mut Scratch) -> Result<bool, End> {
+        if self.client.has_nothing_for(&self.server) {
+            return Ok(false);
+        }
         match self.server.poll_drain(context) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => return self.server_is_gone(error),
@@ -384,7 +400,7 @@ impl Relay {
         tracing::debug!(%error, "the server takes no more");
         self.client.has_ended = true;
         self.server.is_shut = true;
-        self.server.pending.clear();
+        self.server.pending = BytesMut::new();
         self.server.needs_flush = false;
         Ok(false)
     }

@@ -183,6 +183,15 @@ impl Stream {
         }
     }
 
+    /// Whether reading may yield anything, or nothing was told of the socket since it had no more.
+    pub fn may_be_readable(&self) -> bool {
+        match self {
+            Self::Plain(Socket::Polled(polled)) => polled.may_be_readable(),
+            // TLS may keep what it has read from the socket, and what the runtime watches only the runtime knows.
+            Self::Plain(Socket::Tcp(_) | Socket::Unix(_)) | Self::Tls(_) => true,
+        }
+    }
+
     /// Whether the connection is encrypted.
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))

@@ -2,7 +2,7 @@
 
 use super::edit::Edit;
 use super::outbound::{Fate, OutOfStep};
-use super::replies::{Kind, Outcome, Owner};
+use super::replies::{Kind, Outcome, Owner, Reply};
 use super::{Session, SpareSyncs, ours};
 use crate::context::{Context, Effect, Value};
 use crate::wire::backend::{self, tag};
@@ -48,11 +48,10 @@ impl Session {
             self.read_probe(body);
             return Ok(Fate::Drop);
         }
-        let outcome = self.replies.take_outcome(false);
-        let is_executed = self
-            .replies
-            .pop()
-            .is_some_and(|reply| matches!(reply.kind, Kind::Execute));
+        let Some(Reply { kind, outcome, .. }) = self.replies.pop() else {
+            return Err(out_of_step);
+        };
+        let is_executed = matches!(kind, Kind::Execute);
         self.confirm(outcome, header.tag, body);
         if is_executed && is_probe {
             self.release(edit);
@@ -92,7 +91,7 @@ impl Session {
                     return Ok(Fate::NeedMore);
                 };
                 self.replies.take_syncs_in_copy();
-                let outcome = self.replies.take_outcome(true);
+                let outcome = self.replies.pop_slot();
                 self.confirm(outcome, header.tag, body);
                 Ok(self.on_statement_of_query(owner, header, edit))
             }
@@ -188,7 +187,7 @@ impl Session {
 
     fn skip_to_slot_of_ours(&mut self) {
         while self.slot_owner() == Some(Whose::Client) {
-            let _ = self.replies.take_outcome(true);
+            let _ = self.replies.pop_slot();
         }
     }
 }

@@ -111,12 +111,10 @@ impl Session {
             Some(other) => Some(other.clone()),
             None => None,
         };
-        let portal = prepared.map(|prepared| {
-            Arc::new(Portal {
-                prepared,
-                assignment,
-                was_started: false.into(),
-            })
+        let portal = prepared.map(|prepared| Portal {
+            prepared,
+            assignment: assignment.map(Arc::new),
+            was_started: false.into(),
         });
         self.portals.send(names.portal, portal, self.group);
         self.sent(Reply {
@@ -145,12 +143,11 @@ impl Session {
         if name.is_some_and(|name| self.portals.is_uncertain(name, self.group)) {
             return Step::Wait;
         }
-        let portal = name.and_then(|name| self.portals.get(name)).map(Arc::clone);
-        let Some(portal) = portal else {
+        let Some(portal) = name.and_then(|name| self.portals.get(name)).cloned() else {
             self.sent(Reply::client(Kind::Execute));
             return self.forward(header, edit);
         };
-        if portal.was_started.load(Ordering::Relaxed) {
+        if portal.was_started.get() {
             return self.continue_execution(&portal, header, edit);
         }
         if self.executes_uncertain(&portal.prepared.verdict) || self.execution_must_wait(&portal.prepared) {
@@ -161,7 +158,9 @@ impl Session {
             Plan::Emit(payload) => self.emit(payload, edit.insert()),
             Plan::EmitOnServer(sql) => self.emit_on_server(&sql, edit.insert()),
         }
-        portal.was_started.store(true, Ordering::Relaxed);
+        if let Some(portal) = name.and_then(|name| self.portals.get(name)) {
+            portal.was_started.set(true);
+        }
         portal.prepared.was_executed.store(true, Ordering::Relaxed);
         if portal.prepared.verdict.mentions_prepared_statements() {
             self.hide_reserved(edit);
@@ -181,14 +180,14 @@ impl Session {
 
     /// Forwards the Execute, with what must stand before and behind it because of what it does to the setting.
     fn execute(&mut self, portal: &Portal, header: Header, edit: &mut Edit<'_>) -> Step {
-        if let Some(Assignment::Refused(refusal)) = &portal.assignment {
+        if let Some(Assignment::Refused(refusal)) = portal.assignment.as_deref() {
             self.refuse(refusal, edit.insert());
         }
         let question = self.question_of_portal(portal);
         if let Some(sql) = question.and_then(|_| self.restore_sql()) {
             self.once(Owner::Housekeeping, &sql, None, edit.insert());
         }
-        let assigned = portal.assignment.as_ref().and_then(Assignment::effect);
+        let assigned = portal.assignment.as_deref().and_then(Assignment::effect);
         let prepared = &portal.prepared;
         let outcome = match assigned {
             Some(effect) => Some(Outcome::Timeline(effect)),
@@ -210,8 +209,8 @@ impl Session {
 
     fn question_of_portal(&self, portal: &Portal) -> Option<Question> {
         let prepared = &portal.prepared;
-        match portal.assignment {
-            Some(Assignment::Ask(question)) => Some(question),
+        match portal.assignment.as_deref() {
+            Some(Assignment::Ask(question)) => Some(*question),
             Some(_) => None,
             None if prepared.is_sql_level => prepared.question(),
             None => self.question(&prepared.verdict, prepared.index),

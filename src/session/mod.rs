@@ -33,6 +33,7 @@ mod replies;
 mod simple;
 mod verdict;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -70,7 +71,7 @@ pub struct Session {
     /// What will be true if everything in flight succeeds; absent where that is what is confirmed.
     ahead: Option<Timeline>,
     statements: Names<Arc<Prepared>>,
-    portals: Names<Arc<Portal>>,
+    portals: Names<Portal>,
     reserved: Reserved,
     /// Counts how often the reserved statement was prepared.
     times_prepared: u64,
@@ -148,13 +149,13 @@ struct Prepared {
     was_executed: AtomicBool,
 }
 
-/// A portal of the client.
-#[derive(Debug)]
+/// A portal of the client. Nearly every transaction makes one, so it is small and stands among the names by itself.
+#[derive(Debug, Clone)]
 struct Portal {
     prepared: Arc<Prepared>,
     /// What it does to `bemi.context`, with its parameters known.
-    assignment: Option<verdict::Assignment>,
-    was_started: AtomicBool,
+    assignment: Option<Arc<verdict::Assignment>>,
+    was_started: Cell<bool>,
 }
 
 impl Session {

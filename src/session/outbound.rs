@@ -1,7 +1,6 @@
 //! What the server sends: matched with what was asked, forwarded or taken out.
 
 use super::{Session, SpareSyncs};
-use std::sync::atomic::Ordering;
 
 use super::edit::Edit;
 use super::refusal::Refusal;
@@ -309,7 +308,7 @@ impl Session {
     /// An Execute may have been skipped, and come again behind a ROLLBACK TO. A message too many does no harm.
     fn forget_what_was_started(&self) {
         for portal in self.portals.definitions() {
-            portal.was_started.store(false, Ordering::Relaxed);
+            portal.was_started.set(false);
         }
     }
 

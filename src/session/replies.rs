@@ -315,13 +315,12 @@ impl Replies {
         Some(reply)
     }
 
-    /// Takes the outcome of the front entry's current statement out of the queue, to be carried out.
-    pub fn take_outcome(&mut self, slot: bool) -> Option<Outcome> {
-        let front = self.queue.front_mut()?;
-        let outcome = match (&mut front.kind, slot) {
-            (Kind::Query(Some(query)), true) => query.slots.pop_front()?.outcome,
-            _ => front.outcome.take(),
-        }?;
+    /// The current statement of the Query at the front is answered in full. Returns what follows from it, to be carried out.
+    pub fn pop_slot(&mut self) -> Option<Outcome> {
+        let Some(Kind::Query(Some(query))) = self.queue.front_mut().map(|front| &mut front.kind) else {
+            return None;
+        };
+        let outcome = query.slots.pop_front()?.outcome?;
         if let Some(effect) = outcome.effect() {
             let census = Census::of_effect(effect);
             if self.boundaries == 0 {

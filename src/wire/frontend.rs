@@ -76,7 +76,7 @@ pub struct Parse<'a> {
 impl<'a> Parse<'a> {
     /// Reads the name from a body that may be cut short behind it; `None` when it is not all there yet.
     pub fn peek_name(body: &'a [u8]) -> Option<&'a [u8]> {
-        Reader::new("Parse", body).string().ok()
+        Reader::new("Parse", body).name().ok()
     }
 
     /// # Errors
@@ -84,7 +84,7 @@ impl<'a> Parse<'a> {
     pub fn read(body: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new("Parse", body);
         Ok(Self {
-            statement: reader.string()?,
+            statement: reader.name()?,
             text: reader.string()?,
         })
     }
@@ -102,8 +102,8 @@ impl<'a> BindNames<'a> {
     pub fn peek(body: &'a [u8]) -> Option<Self> {
         let mut reader = Reader::new("Bind", body);
         Some(Self {
-            portal: reader.string().ok()?,
-            statement: reader.string().ok()?,
+            portal: reader.name().ok()?,
+            statement: reader.name().ok()?,
         })
     }
 }
@@ -123,8 +123,8 @@ pub struct Parameter<'a> {
 /// [`Malformed`] when a count or a length does not fit the message.
 pub fn bind_parameter(body: &[u8], number: u16) -> Result<Option<Parameter<'_>>, Malformed> {
     let mut reader = Reader::new("Bind", body);
-    reader.string()?;
-    reader.string()?;
+    reader.name()?;
+    reader.name()?;
     let formats = reader.u16()?;
     let mut codes = Reader::new("Bind", reader.bytes(usize::from(formats) * 2)?);
     let count = reader.u16()?;
@@ -150,7 +150,7 @@ pub fn bind_parameter(body: &[u8], number: u16) -> Result<Option<Parameter<'_>>,
 /// [`Malformed`] when the name or the row limit is missing.
 pub fn execute(body: &[u8]) -> Result<&[u8], Malformed> {
     let mut reader = Reader::new("Execute", body);
-    let portal = reader.string()?;
+    let portal = reader.name()?;
     reader.i32()?;
     Ok(portal)
 }
@@ -162,8 +162,8 @@ pub fn execute(body: &[u8]) -> Result<&[u8], Malformed> {
 pub fn named<'a>(message: &'static str, body: &'a [u8]) -> Result<Named<'a>, Malformed> {
     let mut reader = Reader::new(message, body);
     match reader.u8()? {
-        b'S' => reader.string().map(Named::Statement),
-        b'P' => reader.string().map(Named::Portal),
+        b'S' => reader.name().map(Named::Statement),
+        b'P' => reader.name().map(Named::Portal),
         _ => Err(reader.malformed("neither a statement nor a portal")),
     }
 }

@@ -40,7 +40,16 @@ impl<'a> Reader<'a> {
 
     /// A NUL-terminated string, without its NUL. The protocol does not say in which encoding.
     pub fn string(&mut self) -> Result<&'a [u8], Malformed> {
-        let end = memchr(0, self.rest).ok_or_else(|| self.malformed("a string without its terminator"))?;
+        self.up_to(memchr(0, self.rest))
+    }
+
+    /// The same, where it is a few bytes long: a loop is through them before a search by vectors is set up.
+    pub fn name(&mut self) -> Result<&'a [u8], Malformed> {
+        self.up_to(self.rest.iter().position(|byte| *byte == 0))
+    }
+
+    fn up_to(&mut self, terminator: Option<usize>) -> Result<&'a [u8], Malformed> {
+        let end = terminator.ok_or_else(|| self.malformed("a string without its terminator"))?;
         let (text, rest) = self.rest.split_at(end);
         self.rest = &rest[1..];
         Ok(text)

@@ -116,9 +116,8 @@ fn only_complete_groups_count_as_earlier() {
     assert!(!replies.closed_groups_change_setting());
     replies.push(Reply::client(Kind::Sync));
     assert!(replies.closed_groups_change_setting());
-    replies.take_outcome(false);
-    assert!(!replies.closed_groups_change_setting());
     replies.pop();
+    assert!(!replies.closed_groups_change_setting() && replies.has_closed_groups());
     replies.pop();
     assert!(replies.is_empty() && !replies.has_closed_groups());
 }
@@ -142,8 +141,8 @@ fn statements_of_a_query_count_until_each_is_answered() {
         )
     };
     assert_eq!(counts(&replies), (true, true));
-    replies.take_outcome(true);
+    replies.pop_slot();
     assert_eq!(counts(&replies), (false, true));
-    replies.take_outcome(true);
+    replies.pop_slot();
     assert_eq!(counts(&replies), (false, false));
 }
