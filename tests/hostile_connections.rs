@@ -13,16 +13,15 @@ use std::time::{Duration, Instant};
 use bemi::config::Config;
 use bemi::demo::cluster::{Cluster, ClusterOptions};
 use bemi::proxy::open_files;
-use bemi::tls::generate::{Generated, authority_and_server};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use bemi::tls::generate::Generated;
+use rustls::StreamOwned;
 use support::conversation::{
     Conversation, PATIENCE, Transcript, VERSION_3_0, lines, message, message_of_length, query, startup,
     terminate,
 };
 use support::panics;
 use support::proxy::{self, RunningProxy, background};
+use support::tls;
 
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
@@ -34,34 +33,6 @@ fn start(adjust: impl FnOnce(&mut Config)) -> RunningProxy {
     background().block_on(proxy::start_with(support::cluster(), adjust))
 }
 
-/// A proxy that speaks TLS, and the certificate of its authority. The files are read at the start and not needed then.
-fn start_with_tls() -> (RunningProxy, Generated) {
-    let files = tempfile::tempdir().expect("a directory");
-    let generated = authority_and_server(&["localhost"]).expect("a certificate");
-    let (certificate, key) = (files.path().join("tls.crt"), files.path().join("tls.key"));
-    std::fs::write(&certificate, &generated.cert_pem).expect("a file");
-    std::fs::write(&key, &generated.key_pem).expect("a file");
-    let proxy = start(|config| {
-        config.tls.certificate = Some(certificate);
-        config.tls.key = Some(key);
-    });
-    (proxy, generated)
-}
-
-fn tls_client(authority: &Generated, alpn: &[&[u8]]) -> ClientConnection {
-    let mut roots = RootCertStore::empty();
-    let root = CertificateDer::from_pem_slice(authority.ca_pem.as_bytes()).expect("a certificate");
-    roots.add(root).expect("a root");
-    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    let name = ServerName::try_from("localhost").expect("a name");
-    ClientConnection::new(Arc::new(config), name).expect("a client")
-}
-
 /// Asks for TLS, with `smuggled` in the clear behind the request, and goes on as if nothing were.
 fn log_in_with_tls(
     proxy: &RunningProxy,
@@ -71,7 +42,7 @@ fn log_in_with_tls(
     let mut conversation = Conversation::open(proxy.port());
     conversation.say(&[&SSL_REQUEST[..], smuggled].concat());
     assert_eq!(conversation.read(1)?, b"S");
-    let mut tls = StreamOwned::new(tls_client(authority, &[]), conversation.stream());
+    let mut tls = StreamOwned::new(tls::client(authority, &[]), conversation.stream());
     tls.write_all(&[packet(), terminate()].concat())?;
     let mut bytes = Vec::new();
     tls.read_to_end(&mut bytes)?;
@@ -81,7 +52,7 @@ fn log_in_with_tls(
 #[test]
 fn what_a_stranger_put_behind_an_ssl_request_ends_the_connection() {
     let _watch = panics::watch();
-    let (proxy, authority) = start_with_tls();
+    let (proxy, authority) = tls::start_proxy(|_| {});
     let frames = log_in_with_tls(&proxy, &authority, b"").expect("a session");
     assert!(frames.iter().any(|frame| frame == "Z I"), "{frames:?}");
     for smuggled in [
@@ -98,7 +69,7 @@ fn what_a_stranger_put_behind_an_ssl_request_ends_the_connection() {
 #[test]
 fn a_tls_handshake_that_is_none_ends_the_connection() {
     let _watch = panics::watch();
-    let (proxy, _) = start_with_tls();
+    let (proxy, _) = tls::start_proxy(|_| {});
     for garbage in [
         &b"\x16\x03\x01\xff\xff"[..],
         b"\x16\x03\x01\0\x05hello",
@@ -120,10 +91,10 @@ fn a_tls_handshake_that_is_none_ends_the_connection() {
 #[test]
 fn direct_tls_needs_a_certificate_here_and_the_protocols_name_there() {
     let _watch = panics::watch();
-    let (proxy, authority) = start_with_tls();
+    let (proxy, authority) = tls::start_proxy(|_| {});
     let direct = |port, alpn: &[&[u8]]| {
         let mut conversation = Conversation::open(port);
-        let mut tls = StreamOwned::new(tls_client(&authority, alpn), conversation.stream());
+        let mut tls = StreamOwned::new(tls::client(&authority, alpn), conversation.stream());
         tls.write_all(&[packet(), terminate()].concat())?;
         let mut bytes = Vec::new();
         tls.read_to_end(&mut bytes).map(|_| lines(&bytes))

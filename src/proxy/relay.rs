@@ -118,7 +118,7 @@ impl Side {
 
     /// Whether there is nothing to be moved from here to the other side: of most turns half the reads would be in vain.
     fn has_nothing_for(&self, other: &Self) -> bool {
-        !self.has_ended && !self.stream.may_be_readable() && other.is_drained()
+        !self.stream.may_be_readable() && other.is_drained()
     }
 
     /// Ends our direction: the other side has nothing more to say.

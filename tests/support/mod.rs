@@ -28,6 +28,7 @@ pub mod proxy;
 pub mod raw;
 pub mod referee;
 pub mod score;
+pub mod tls;
 pub mod track_process;
 pub mod version;
 pub mod wal;

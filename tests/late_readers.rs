@@ -1,0 +1,150 @@
+//! Peers that read late. The last piece for them is all that the proxy still has, nobody says anything more, and they get it
+//! once they read.
+//!
+//! How much lies between two sockets before one of them blocks is up to the kernel. So there are many messages at once, of
+//! lengths around that: of some of them the last piece does not go through whole.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use bemi::config::{Config, ListenAddress};
+use bemi::wire::frame::{HEADER_LEN, Header};
+use rustls::StreamOwned;
+use support::conversation::{PATIENCE, VERSION_3_0, query, startup};
+use support::proxy::{self, background};
+use support::{panics, tls};
+
+const KB: usize = 1 << 10;
+
+/// For everybody to get stuck in.
+const A_WHILE: Duration = Duration::from_secs(1);
+
+/// A session on any kind of stream.
+struct Session<S>(S);
+
+impl<S: Read + Write> Session<S> {
+    fn log_in(stream: S) -> Self {
+        let mut session = Self(stream);
+        session.say(&startup(
+            VERSION_3_0,
+            &[("user", "postgres"), ("database", "postgres")],
+        ));
+        session.read_reply();
+        session
+    }
+
+    fn say(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).expect("it is taken");
+        self.0.flush().expect("it is taken");
+    }
+
+    /// Reads up to ReadyForQuery, and returns the values of the first column.
+    fn read_reply(&mut self) -> Vec<Vec<u8>> {
+        let mut values = Vec::new();
+        loop {
+            let mut header = [0; HEADER_LEN];
+            self.0.read_exact(&mut header).expect("a message");
+            let header = Header::read(&header).expect("a length").expect("a header");
+            let mut body = vec![0; header.frame_len - HEADER_LEN];
+            self.0.read_exact(&mut body).expect("the rest of a message");
+            match header.tag {
+                b'Z' => return values,
+                // DataRow: the number of columns, and the first one's length, are ahead of it.
+                b'D' => values.push(body.split_off(6)),
+                b'E' => panic!("{}", body.escape_ascii()),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Large pieces, which are cut more easily.
+fn large_pieces(config: &mut Config) {
+    config.limits.buffer_bytes = 1 << 20;
+}
+
+fn unix_socket(directory: &Path, port: u16) -> UnixStream {
+    let stream = UnixStream::connect(directory.join(format!(".s.PGSQL.{port}"))).expect("somebody listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+    stream
+}
+
+/// Asks for a value of each length in a session of its own, reads nothing for a while, and then everything.
+fn read_late<S: Read + Write>(lengths: impl Iterator<Item = usize>, connect: impl Fn() -> S) {
+    let mut sessions: Vec<_> = lengths
+        .map(|length| {
+            let mut session = Session::log_in(connect());
+            session.say(&query(&format!("SELECT repeat('x', {length})")));
+            (length, session)
+        })
+        .collect();
+    sleep(A_WHILE);
+    for (length, session) in &mut sessions {
+        let [value] = &session.read_reply()[..] else {
+            panic!("not one row");
+        };
+        assert_eq!(value.len(), *length);
+    }
+}
+
+#[test]
+fn a_client_that_reads_late_reads_everything() {
+    let _watch = panics::watch();
+    let directory = tempfile::tempdir().expect("a directory");
+    let address = format!("unix:{}:5432", directory.path().display());
+    let _proxy = background().block_on(proxy::start_with(support::cluster(), |config| {
+        large_pieces(config);
+        config
+            .listen
+            .push(address.parse::<ListenAddress>().expect("an address"));
+    }));
+    let lengths = (32 * KB..512 * KB).step_by(8 * KB);
+    read_late(lengths, || unix_socket(directory.path(), 5432));
+}
+
+#[test]
+fn a_client_that_reads_late_by_tls_reads_everything() {
+    let _watch = panics::watch();
+    let (proxy, authority) = tls::start_proxy(large_pieces);
+    let lengths = (2_560 * KB..5_120 * KB).step_by(32 * KB);
+    read_late(lengths, || {
+        let stream = TcpStream::connect(proxy.address).expect("somebody listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+        // TLS at once, without a request for it.
+        StreamOwned::new(tls::client(&authority, &[b"postgresql"]), stream)
+    });
+}
+
+#[test]
+fn a_server_that_reads_late_reads_everything() {
+    let _watch = panics::watch();
+    let cluster = support::cluster();
+    let url = format!(
+        "postgresql:///?host={}&port={}",
+        cluster.socket_dir().display(),
+        cluster.port()
+    );
+    let proxy = background().block_on(proxy::start_in_front_of(&url, large_pieces));
+    let mut sessions: Vec<_> = (32 * KB..512 * KB)
+        .step_by(8 * KB)
+        .map(|length| {
+            let stream = TcpStream::connect(proxy.address).expect("somebody listens");
+            stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+            let mut session = Session::log_in(stream);
+            // Meanwhile the server reads nothing.
+            session.say(&query(&format!("SELECT pg_sleep({})", A_WHILE.as_secs())));
+            session.say(&query(&format!("SELECT length('{}')", "x".repeat(length))));
+            (length, session)
+        })
+        .collect();
+    for (length, session) in &mut sessions {
+        session.read_reply();
+        assert_eq!(session.read_reply(), [length.to_string().into_bytes()]);
+    }
+}
