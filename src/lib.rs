@@ -69,6 +69,7 @@ pub mod config;
 pub mod context;
 pub mod demo;
 pub mod logging;
+mod prefetch;
 pub mod proxy;
 pub mod replication;
 pub mod session;

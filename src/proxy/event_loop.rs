@@ -21,8 +21,8 @@ use tokio::sync::oneshot;
 
 use super::load::{self, Load, Meter, Moment, Terms};
 use super::phase::{Phase, Phases, Watcher};
-use super::prefetch::prefetch;
 use super::relay::{End, Party, Relay, Scratch, Turn};
+use crate::prefetch::prefetch;
 
 /// Events told at once; more wait for the next time.
 const EVENTS: usize = 1024;
@@ -208,6 +208,7 @@ impl Running {
                     return;
                 }
             }
+            self.prefetch_told(&events);
             for event in &events {
                 match event.token() {
                     WOKEN => {
@@ -237,16 +238,30 @@ impl Running {
     /// others and what has arrived meanwhile.
     fn take_turns(&mut self, phase: Phase) -> usize {
         let due = self.turns.len();
+        [0, 1]
+            .into_iter()
+            .filter_map(|others| self.due(others))
+            .for_each(prefetch);
         for _ in 0..due {
             let Some(place) = self.turns.pop_front() else {
                 break;
             };
-            if let Some(next) = self.turns.front().and_then(|next| self.relays.get(*next)) {
-                prefetch(&*next.relay);
+            // What is behind a pointer can be asked for once the pointer is there.
+            if let Some(second) = self.due(1) {
+                prefetch(second);
+            }
+            if let Some(next) = self.due(0) {
+                next.prefetch_session();
             }
             self.turn(place, phase);
         }
         due
+    }
+
+    /// Whose turn comes after so many others.
+    fn due(&self, others: usize) -> Option<&Relay> {
+        let relayed = self.relays.get(*self.turns.get(others)?)?;
+        Some(&relayed.relay)
     }
 
     fn look_at_load(&mut self) {
@@ -325,6 +340,16 @@ impl Running {
             turns: 0,
         });
         self.turns.push_back(place);
+    }
+
+    /// Each event is noted down in its socket, and one does not wait for the memory of another.
+    fn prefetch_told(&self, events: &Events) {
+        for event in events {
+            let (place, party) = whose(event.token());
+            if let Some(relayed) = self.relays.get(place) {
+                relayed.relay.prefetch_side(party);
+            }
+        }
     }
 
     fn told(&mut self, token: Token, event: &mio::event::Event) {

@@ -26,7 +26,6 @@ mod opening;
 mod phase;
 mod pipe;
 mod polled;
-mod prefetch;
 mod relay;
 pub mod stream;
 pub mod upstream;

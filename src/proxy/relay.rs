@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use super::phase::{LAST_WORDS, Phase};
 use super::polled::Polled;
 use super::stream::Stream;
+use crate::prefetch::prefetch;
 use crate::session::edit::Edit;
 use crate::session::{Counters, OutOfStep, Progress, Session};
 use crate::wire::response::{Response, Severity, sqlstate};
@@ -233,9 +234,24 @@ impl Relay {
         }
     }
 
+    /// Has the processor fetch what an event is noted down in.
+    pub fn prefetch_side(&self, party: Party) {
+        prefetch(match party {
+            Party::Client => &self.client,
+            Party::Server => &self.server,
+        });
+    }
+
+    /// Has the processor fetch what the session's next messages are noted down in, where it points to that.
+    pub fn prefetch_session(&self) {
+        self.session.prefetch();
+    }
+
     /// Moves what can be moved, within bounds.
     pub fn turn(&mut self, context: &mut Context<'_>, phase: Phase, scratch: &mut Scratch) -> Turn {
         scratch.read.resize(self.buffer_bytes, 0);
+        // The call that reads takes longer than that.
+        self.session.prefetch_statements();
         match self.move_all(context, phase, scratch) {
             Ok(true) => Turn::Waits,
             Ok(false) => Turn::Goes,

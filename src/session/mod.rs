@@ -47,6 +47,7 @@ pub use policy::{Client, Policy};
 pub use verdict::Verdict;
 
 use crate::context::{Context, Effect, Timeline};
+use crate::prefetch::prefetch;
 use crate::sql::Dialect;
 use crate::wire::encoding::ClientEncoding;
 
@@ -55,7 +56,8 @@ use crate::wire::encoding::ClientEncoding;
 pub struct Session {
     policy: Arc<Policy>,
     verdicts: Arc<VerdictCache>,
-    client: Client,
+    /// Needed at its beginning, and kept out of what a turn goes through.
+    client: Box<Client>,
     /// The lowest layer of every context.
     base: Context,
     dialect: Dialect,
@@ -172,7 +174,7 @@ impl Session {
             base: client.base(&policy),
             policy,
             verdicts,
-            client,
+            client: Box::new(client),
             dialect: Dialect::default(),
             counting: ClientEncoding::default(),
             server_encoding: ClientEncoding::default(),
@@ -209,6 +211,22 @@ impl Session {
         let between_frames = self.outbound_rest.keep == 0 && self.inbound_rest.keep == 0;
         let in_block = self.confirmed.in_explicit_block() || self.confirmed.in_failed_transaction();
         self.replies.is_empty() && !in_block && !self.group_is_open && between_frames
+    }
+
+    /// Has the processor fetch what the next messages are noted down in. The session itself is there by now.
+    pub fn prefetch(&self) {
+        self.replies.prefetch();
+        self.statements.prefetch();
+        self.portals.prefetch();
+    }
+
+    /// Has the processor fetch the statements that the next messages are likely to be about. What [`Session::prefetch`]
+    /// asked for is there by now.
+    pub fn prefetch_statements(&self) {
+        let executed = self.portals.likely().map(|portal| &portal.prepared);
+        for prepared in self.statements.likely().chain(executed) {
+            prefetch(&**prepared);
+        }
     }
 
     /// The timeline as it will be if everything in flight succeeds.

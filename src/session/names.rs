@@ -8,19 +8,30 @@
 //! A definition of an earlier group may fail alone, and then an older one counts, if there is one.
 //!
 //! Definitions are numbered as they are sent and leave from the front, so that a number tells by itself whether its
-//! definition is still in flight, and where. Every transaction comes by here several times. So names are hashed fast, too;
-//! a seed for each session keeps its client from choosing names that collide.
+//! definition is still in flight, and where. Every transaction comes by here several times. So a few names are
+//! compared one by one, and more are hashed fast; a seed for each session keeps its client from choosing names that
+//! collide.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use foldhash::fast::RandomState;
+use indexmap::IndexMap;
+use smallvec::SmallVec;
+
+use crate::prefetch::{pop_front, prefetch, prefetch_many};
+
+/// As many names are sooner compared than hashed.
+const FEW: usize = 8;
+
+/// Where most are short enough to need no memory of their own: `S_1`, `P0_1`, `asyncpg_stmt_1`.
+type Name = SmallVec<[u8; 16]>;
 
 /// Definitions by name.
 #[derive(Debug)]
 pub struct Names<T> {
     /// Used by most transactions, and found without a hash.
     unnamed: Standing<T>,
-    named: HashMap<Box<[u8]>, Standing<T>, RandomState>,
+    named: IndexMap<Name, Standing<T>, RandomState>,
     /// In flight, oldest first. The last one has the number `sent`.
     pending: VecDeque<Pending<T>>,
     /// How many definitions were sent so far.
@@ -38,7 +49,7 @@ struct Standing<T> {
 /// A definition in flight.
 #[derive(Debug)]
 struct Pending<T> {
-    name: Box<[u8]>,
+    name: Name,
     /// `None` is a removal.
     definition: Option<T>,
     /// The group in which it was sent.
@@ -58,7 +69,7 @@ impl<T> Default for Names<T> {
     fn default() -> Self {
         Self {
             unnamed: Standing::default(),
-            named: HashMap::default(),
+            named: IndexMap::default(),
             pending: VecDeque::new(),
             sent: 0,
         }
@@ -66,6 +77,29 @@ impl<T> Default for Names<T> {
 }
 
 impl<T> Names<T> {
+    /// Has the processor fetch what is in flight, or the place of what comes next, and what was defined first.
+    pub fn prefetch(&self) {
+        prefetch_many(self.pending.as_slices().0.as_ptr(), 1);
+        for (name, standing) in self.named.iter().take(FEW) {
+            prefetch(name);
+            prefetch(standing);
+        }
+    }
+
+    /// Some of what the names stand for: what the next messages are likely to be about. However many names there are, it is
+    /// a small number.
+    pub fn likely(&self) -> impl Iterator<Item = &T> {
+        let named = self.named.values().take(FEW);
+        let confirmed = named
+            .chain([&self.unnamed])
+            .filter_map(|standing| standing.confirmed.as_ref());
+        let oldest = self
+            .pending
+            .front()
+            .and_then(|pending| pending.definition.as_ref());
+        confirmed.chain(oldest)
+    }
+
     /// What the name will stand for if all that is in flight succeeds.
     pub fn get(&self, name: &[u8]) -> Option<&T> {
         let standing = self.standing(name)?;
@@ -121,7 +155,7 @@ impl<T> Names<T> {
 
     /// The server confirmed the oldest pending definition.
     pub fn confirm(&mut self) {
-        let Some(oldest) = self.pending.pop_front() else {
+        let Some(oldest) = pop_front(&mut self.pending) else {
             return;
         };
         if oldest.name.is_empty() {
@@ -137,7 +171,7 @@ impl<T> Names<T> {
     /// The server skipped the oldest `n` pending definitions.
     pub fn discard(&mut self, n: usize) {
         for _ in 0..n {
-            let Some(skipped) = self.pending.pop_front() else {
+            let Some(skipped) = pop_front(&mut self.pending) else {
                 return;
             };
             self.tidy(&skipped.name);
@@ -191,6 +225,11 @@ impl<T> Names<T> {
     fn standing(&self, name: &[u8]) -> Option<&Standing<T>> {
         if name.is_empty() {
             Some(&self.unnamed)
+        } else if self.named.len() <= FEW {
+            let mut named = self.named.iter();
+            named
+                .find(|(other, _)| other.as_slice() == name)
+                .map(|(_, standing)| standing)
         } else {
             self.named.get(name)
         }
@@ -212,7 +251,7 @@ impl<T> Names<T> {
         let behind = self.left();
         let is_nothing = |standing: &Standing<T>| standing.confirmed.is_none() && standing.youngest <= behind;
         if !name.is_empty() && self.named.get(name).is_some_and(is_nothing) {
-            self.named.remove(name);
+            self.named.swap_remove(name);
         }
     }
 }
@@ -301,6 +340,25 @@ mod tests {
         assert_eq!(names.get(b"forgotten"), Some(&2));
         names.discard(1);
         assert_eq!(names.get(b"forgotten"), None);
+        assert!(names.named.is_empty(), "{names:?}");
+    }
+
+    #[test]
+    fn many_names_are_told_apart_as_few_are() {
+        let name = |n: usize| format!("a name that is too long to stand by itself, or {n}").into_bytes();
+        let mut names = Names::default();
+        for n in 0..3 * FEW {
+            names.send(&name(n), Some(n), 1);
+            names.confirm();
+            assert_eq!(names.get(&name(n)), Some(&n));
+        }
+        for gone in 0..3 * FEW {
+            names.send(&name(gone), None, 2);
+            names.confirm();
+            for n in 0..3 * FEW {
+                assert_eq!(names.get(&name(n)), (n > gone).then_some(&n));
+            }
+        }
         assert!(names.named.is_empty(), "{names:?}");
     }
 

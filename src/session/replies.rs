@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use super::refusal::Refusal;
 use crate::context::{Effect, Scope, Value};
+use crate::prefetch::{pop_front, prefetch_many};
 use crate::wire::response::Response;
 
 /// Who asked.
@@ -228,6 +229,13 @@ impl Replies {
         self.queue.is_empty()
     }
 
+    /// Has the processor fetch the entries at the front, or the place of those to come.
+    pub fn prefetch(&self) {
+        /// Bind, Describe, Execute, Sync.
+        const OF_ONE_STATEMENT: usize = 4;
+        prefetch_many(self.queue.as_slices().0.as_ptr(), OF_ONE_STATEMENT);
+    }
+
     /// How many entries wait.
     pub fn len(&self) -> usize {
         self.queue.len()
@@ -307,10 +315,10 @@ impl Replies {
 
     /// The front entry is answered in full. An end of COPY data behind it was for a COPY that did not come.
     pub fn pop(&mut self) -> Option<Reply> {
-        let reply = self.queue.pop_front()?;
+        let reply = pop_front(&mut self.queue)?;
         self.forget(&reply);
         if self.front().is_some_and(Reply::ends_copy) {
-            self.queue.pop_front();
+            pop_front(&mut self.queue);
         }
         Some(reply)
     }
