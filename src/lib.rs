@@ -44,6 +44,7 @@
 //!   client       sessions of our own, connected as the proxy connects
 //!   check, demo  `bemi check`, `bemi demo`
 //!   cli, logging the command line and its log
+//!   prefetch     memory asked for before it is needed: hints, no decisions
 //! ```
 //!
 //! Pure means: no sockets, no clock, no globals; every decision can be tested with bytes alone.
