@@ -7,7 +7,7 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread::sleep;
@@ -69,6 +69,12 @@ fn large_pieces(config: &mut Config) {
     config.limits.buffer_bytes = 1 << 20;
 }
 
+fn tcp_socket(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("somebody listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+    stream
+}
+
 fn unix_socket(directory: &Path, port: u16) -> UnixStream {
     let stream = UnixStream::connect(directory.join(format!(".s.PGSQL.{port}"))).expect("somebody listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("an option");
@@ -114,10 +120,11 @@ fn a_client_that_reads_late_by_tls_reads_everything() {
     let (proxy, authority) = tls::start_proxy(large_pieces);
     let lengths = (2_560 * KB..5_120 * KB).step_by(32 * KB);
     read_late(lengths, || {
-        let stream = TcpStream::connect(proxy.address).expect("somebody listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
         // TLS at once, without a request for it.
-        StreamOwned::new(tls::client(&authority, &[b"postgresql"]), stream)
+        StreamOwned::new(
+            tls::client(&authority, &[b"postgresql"]),
+            tcp_socket(proxy.address),
+        )
     });
 }
 
@@ -134,9 +141,7 @@ fn a_server_that_reads_late_reads_everything() {
     let mut sessions: Vec<_> = (32 * KB..512 * KB)
         .step_by(8 * KB)
         .map(|length| {
-            let stream = TcpStream::connect(proxy.address).expect("somebody listens");
-            stream.set_read_timeout(Some(PATIENCE)).expect("an option");
-            let mut session = Session::log_in(stream);
+            let mut session = Session::log_in(tcp_socket(proxy.address));
             // Meanwhile the server reads nothing.
             session.say(&query(&format!("SELECT pg_sleep({})", A_WHILE.as_secs())));
             session.say(&query(&format!("SELECT length('{}')", "x".repeat(length))));

@@ -238,19 +238,18 @@ impl Running {
     /// others and what has arrived meanwhile.
     fn take_turns(&mut self, phase: Phase) -> usize {
         let due = self.turns.len();
-        [0, 1]
-            .into_iter()
-            .filter_map(|others| self.due(others))
+        (0..2)
+            .filter_map(|others| self.next_behind(others))
             .for_each(prefetch);
         for _ in 0..due {
             let Some(place) = self.turns.pop_front() else {
                 break;
             };
             // What is behind a pointer can be asked for once the pointer is there.
-            if let Some(second) = self.due(1) {
+            if let Some(second) = self.next_behind(1) {
                 prefetch(second);
             }
-            if let Some(next) = self.due(0) {
+            if let Some(next) = self.next_behind(0) {
                 next.prefetch_session();
             }
             self.turn(place, phase);
@@ -259,7 +258,7 @@ impl Running {
     }
 
     /// Whose turn comes after so many others.
-    fn due(&self, others: usize) -> Option<&Relay> {
+    fn next_behind(&self, others: usize) -> Option<&Relay> {
         let relayed = self.relays.get(*self.turns.get(others)?)?;
         Some(&relayed.relay)
     }

@@ -56,6 +56,18 @@ struct Pending<T> {
     group: u64,
 }
 
+impl<T> Standing<T> {
+    fn confirmed(&self) -> Option<&T> {
+        self.confirmed.as_ref()
+    }
+}
+
+impl<T> Pending<T> {
+    fn definition(&self) -> Option<&T> {
+        self.definition.as_ref()
+    }
+}
+
 impl<T> Default for Standing<T> {
     fn default() -> Self {
         Self {
@@ -89,15 +101,10 @@ impl<T> Names<T> {
     /// Some of what the names stand for: what the next messages are likely to be about. However many names there are, it is
     /// a small number.
     pub fn likely(&self) -> impl Iterator<Item = &T> {
-        let named = self.named.values().take(FEW);
-        let confirmed = named
-            .chain([&self.unnamed])
-            .filter_map(|standing| standing.confirmed.as_ref());
-        let oldest = self
-            .pending
-            .front()
-            .and_then(|pending| pending.definition.as_ref());
-        confirmed.chain(oldest)
+        let few = self.standings().take(1 + FEW);
+        let oldest = self.pending.front();
+        few.filter_map(Standing::confirmed)
+            .chain(oldest.and_then(Pending::definition))
     }
 
     /// What the name will stand for if all that is in flight succeeds.
@@ -197,15 +204,13 @@ impl<T> Names<T> {
 
     /// All that any name stands for, or will.
     pub fn definitions(&self) -> impl Iterator<Item = &T> {
-        let named = self.named.values();
-        let confirmed = named
-            .chain([&self.unnamed])
-            .filter_map(|standing| standing.confirmed.as_ref());
-        let pending = self
-            .pending
-            .iter()
-            .filter_map(|pending| pending.definition.as_ref());
-        confirmed.chain(pending)
+        let pending = self.pending.iter().filter_map(Pending::definition);
+        self.standings().filter_map(Standing::confirmed).chain(pending)
+    }
+
+    /// All names, the unnamed one first.
+    fn standings(&self) -> impl Iterator<Item = &Standing<T>> {
+        std::iter::once(&self.unnamed).chain(self.named.values())
     }
 
     /// The server forgot everything it had confirmed, except the unnamed one if `keep_unnamed`.
