@@ -14,9 +14,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use bemi::config::{Config, ListenAddress};
-use bemi::wire::frame::{HEADER_LEN, Header};
 use rustls::StreamOwned;
-use support::conversation::{PATIENCE, VERSION_3_0, query, startup};
+use support::conversation::{Conversation, PATIENCE, query};
 use support::proxy::{self, background};
 use support::{panics, tls};
 
@@ -25,41 +24,16 @@ const KB: usize = 1 << 10;
 /// For everybody to get stuck in.
 const A_WHILE: Duration = Duration::from_secs(1);
 
-/// A session on any kind of stream.
-struct Session<S>(S);
-
-impl<S: Read + Write> Session<S> {
-    fn log_in(stream: S) -> Self {
-        let mut session = Self(stream);
-        session.say(&startup(
-            VERSION_3_0,
-            &[("user", "postgres"), ("database", "postgres")],
-        ));
-        session.read_reply();
-        session
-    }
-
-    fn say(&mut self, bytes: &[u8]) {
-        self.0.write_all(bytes).expect("it is taken");
-        self.0.flush().expect("it is taken");
-    }
-
-    /// Reads up to ReadyForQuery, and returns the values of the first column.
-    fn read_reply(&mut self) -> Vec<Vec<u8>> {
-        let mut values = Vec::new();
-        loop {
-            let mut header = [0; HEADER_LEN];
-            self.0.read_exact(&mut header).expect("a message");
-            let header = Header::read(&header).expect("a length").expect("a header");
-            let mut body = vec![0; header.frame_len - HEADER_LEN];
-            self.0.read_exact(&mut body).expect("the rest of a message");
-            match header.tag {
-                b'Z' => return values,
-                // DataRow: the number of columns, and the first one's length, are ahead of it.
-                b'D' => values.push(body.split_off(6)),
-                b'E' => panic!("{}", body.escape_ascii()),
-                _ => {}
-            }
+/// Reads up to ReadyForQuery, and returns the values of the first column.
+fn read_values<S: Read + Write>(conversation: &mut Conversation<S>) -> Vec<Vec<u8>> {
+    let mut values = Vec::new();
+    loop {
+        match conversation.frame() {
+            (b'Z', _) => return values,
+            // The number of columns, and the first one's length, are ahead of it.
+            (b'D', mut row) => values.push(row.split_off(6)),
+            (b'E', error) => panic!("{}", error.escape_ascii()),
+            _ => {}
         }
     }
 }
@@ -85,14 +59,14 @@ fn unix_socket(directory: &Path, port: u16) -> UnixStream {
 fn read_late<S: Read + Write>(lengths: impl Iterator<Item = usize>, connect: impl Fn() -> S) {
     let mut sessions: Vec<_> = lengths
         .map(|length| {
-            let mut session = Session::log_in(connect());
+            let mut session = Conversation::log_in_on(connect(), "postgres");
             session.say(&query(&format!("SELECT repeat('x', {length})")));
             (length, session)
         })
         .collect();
     sleep(A_WHILE);
     for (length, session) in &mut sessions {
-        let [value] = &session.read_reply()[..] else {
+        let [value] = &read_values(session)[..] else {
             panic!("not one row");
         };
         assert_eq!(value.len(), *length);
@@ -141,7 +115,7 @@ fn a_server_that_reads_late_reads_everything() {
     let mut sessions: Vec<_> = (32 * KB..512 * KB)
         .step_by(8 * KB)
         .map(|length| {
-            let mut session = Session::log_in(tcp_socket(proxy.address));
+            let mut session = Conversation::log_in(proxy.address.port(), "postgres");
             // Meanwhile the server reads nothing.
             session.say(&query(&format!("SELECT pg_sleep({})", A_WHILE.as_secs())));
             session.say(&query(&format!("SELECT length('{}')", "x".repeat(length))));
@@ -149,7 +123,7 @@ fn a_server_that_reads_late_reads_everything() {
         })
         .collect();
     for (length, session) in &mut sessions {
-        session.read_reply();
-        assert_eq!(session.read_reply(), [length.to_string().into_bytes()]);
+        read_values(session);
+        assert_eq!(read_values(session), [length.to_string().into_bytes()]);
     }
 }

@@ -16,8 +16,8 @@ pub const VERSION_3_0: i32 = 3 << 16;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connection on which anything can be said.
-pub struct Conversation {
-    stream: TcpStream,
+pub struct Conversation<S = TcpStream> {
+    stream: S,
 }
 
 /// What came back, and how it ended.
@@ -41,15 +41,42 @@ impl Conversation {
 
     /// Logs in where no password is asked for, and reads up to the first ReadyForQuery.
     pub fn log_in(port: u16, database: &str) -> Self {
-        Self::start(
-            port,
-            &startup(VERSION_3_0, &[("user", "postgres"), ("database", database)]),
-        )
+        Self::log_in_on(Self::open(port).stream, database)
     }
 
     /// Sends this startup packet and reads up to the first ReadyForQuery.
     pub fn start(port: u16, packet: &[u8]) -> Self {
-        let mut conversation = Self::open(port);
+        Self::start_on(Self::open(port).stream, packet)
+    }
+
+    /// Has nothing more to say.
+    pub fn fall_silent(&mut self) {
+        _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Ends the connection with a reset, as when a machine goes down.
+    pub fn vanish(self) {
+        socket2::SockRef::from(&self.stream)
+            .set_linger(Some(Duration::ZERO))
+            .expect("an option");
+    }
+
+    pub fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+}
+
+impl<S: Read + Write> Conversation<S> {
+    /// Logs in on this stream, as [`Conversation::log_in`] does.
+    pub fn log_in_on(stream: S, database: &str) -> Self {
+        Self::start_on(
+            stream,
+            &startup(VERSION_3_0, &[("user", "postgres"), ("database", database)]),
+        )
+    }
+
+    fn start_on(stream: S, packet: &[u8]) -> Self {
+        let mut conversation = Self { stream };
         conversation.say(packet);
         conversation.read_until(b'Z');
         conversation
@@ -57,12 +84,7 @@ impl Conversation {
 
     /// Says it. The other side may have left by then; what it said before is still to be read.
     pub fn say(&mut self, bytes: &[u8]) {
-        _ = self.stream.write_all(bytes);
-    }
-
-    /// Has nothing more to say.
-    pub fn fall_silent(&mut self) {
-        _ = self.stream.shutdown(Shutdown::Write);
+        _ = self.stream.write_all(bytes).and_then(|()| self.stream.flush());
     }
 
     /// Reads exactly so many bytes.
@@ -112,17 +134,6 @@ impl Conversation {
             Err(io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
         );
         (bytes, !is_silent)
-    }
-
-    /// Ends the connection with a reset, as when a machine goes down.
-    pub fn vanish(self) {
-        socket2::SockRef::from(&self.stream)
-            .set_linger(Some(Duration::ZERO))
-            .expect("an option");
-    }
-
-    pub fn stream(&mut self) -> &mut TcpStream {
-        &mut self.stream
     }
 }
 
