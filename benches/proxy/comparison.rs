@@ -28,6 +28,9 @@ const BESIDE: [&str; 6] = [
     "of all rounds",
 ];
 
+/// Whose figures are set beside each other.
+const PAIR: [&str; 2] = ["PgBouncer", "bemi"];
+
 /// Two tables: all ways, and bemi beside PgBouncer.
 pub struct Comparison {
     ways: Table,
@@ -43,29 +46,37 @@ impl Comparison {
         }
     }
 
-    /// Each way has its turn in each round. Returns the medians of each.
-    pub fn run(&mut self, plan: &Plan, stage: &Stage, name: &str, load: &Load) -> Vec<Figure> {
-        let runs: Vec<Run> = stage.ways.iter().map(|way| (way, load)).collect();
+    /// Each way has its turn in each round; of a pair, only those two. Returns the medians of bemi.
+    pub fn run(&mut self, plan: &Plan, stage: &Stage, name: &str, load: &Load) -> Figure {
+        let ways = stage.ways.iter();
+        let runs: Vec<Run> = ways
+            .filter(|way| !plan.is_pair || PAIR.contains(&way.name))
+            .map(|way| (way, load))
+            .collect();
         let lines = take_turns(plan, stage, &runs);
-        let medians: Vec<Figure> = lines.iter().map(|line| middle(line)).collect();
-        for ((way, figure), line) in stage.ways.iter().zip(&medians).zip(&lines) {
-            let mut cells = vec![name.to_owned(), load.clients.to_string(), way.name.to_owned()];
-            cells.extend(cells_of(figure, share(line, &lines[0]), way));
-            self.ways.row(cells);
+        let first = [name.to_owned(), load.clients.to_string()];
+        if !plan.is_pair {
+            for ((way, _), line) in runs.iter().zip(&lines) {
+                let mut cells = [&first[..], &[way.name.to_owned()]].concat();
+                cells.extend(cells_of(&middle(line), share(line, &lines[0]), way));
+                self.ways.row(cells);
+            }
         }
-        let of = |name| stage.ways.iter().position(|way| way.name == name);
-        if let (Some(ours), Some(theirs)) = (of("bemi"), of("PgBouncer")) {
-            let shares = |value| shares(&lines[ours], &lines[theirs], value);
-            let mut cells = vec![name.to_owned(), load.clients.to_string()];
-            cells.extend(spread(shares(|figure| figure.rate)));
-            cells.extend(spread(shares(|figure| figure.cpu)));
-            self.beside.row(cells);
-        }
-        medians
+        let [theirs, ours] = PAIR.map(|name| {
+            let at = runs.iter().position(|(way, _)| way.name == name);
+            &lines[at.expect("it is among the ways")]
+        });
+        let mut cells = first.to_vec();
+        cells.extend(spread(shares(ours, theirs, |figure| figure.rate)));
+        cells.extend(spread(shares(ours, theirs, |figure| figure.cpu)));
+        self.beside.row(cells);
+        middle(ours)
     }
 
+    /// Those that have rows.
     pub fn tables(self) -> Vec<Table> {
-        vec![self.ways, self.beside]
+        let tables = [self.ways, self.beside].into_iter();
+        tables.filter(|table| !table.is_empty()).collect()
     }
 }
 

@@ -1,11 +1,12 @@
 //! What the proxy costs, beside its peers: the same load directly, through PgBouncer (session mode), through HAProxy (TCP
 //! mode) and through `bemi proxy`, all on this machine.
 //!
-//! `make bench`, or `cargo bench --bench proxy -- [seconds=N] [rounds=N] [page] [GROUP...]`; the groups are those of
+//! `make bench`, or `cargo bench --bench proxy -- [seconds=N] [rounds=N] [page] [pair] [GROUP...]`; the groups are those of
 //! [`GROUPS`]. Each run takes `seconds`; the ways take turns, round by round, forwards and backwards, so that a noisy machine is
 //! noisy for all of them, and medians are what is printed. Noise comes in spells of some seconds, so more rounds say more than longer
 //! ones, as long as many transactions are in each. With `page` the tables go into `docs/benchmarks.md` as well; with `page` and a
-//! group, those of the group only.
+//! group, those of the group only. With `pair` only PgBouncer and bemi have turns in `select`, `write`, `connect` and `tls`: twice as
+//! many rounds in the same time, for what differs by little.
 //!
 //! The peers are processes of their own, and the CPU time of each is read from `/proc/PID/stat`.
 
@@ -36,6 +37,8 @@ pub struct Plan {
     pub seconds: u64,
     /// How often each way has its turn.
     pub rounds: usize,
+    /// Whether only PgBouncer and bemi have turns, where all ways are compared.
+    pub is_pair: bool,
 }
 
 type Group = fn(&Plan) -> Vec<Table>;
@@ -56,6 +59,7 @@ fn main() {
     let mut plan = Plan {
         seconds: 2,
         rounds: 5,
+        is_pair: false,
     };
     let mut goes_into_page = false;
     let mut wanted = Vec::new();
@@ -64,11 +68,12 @@ fn main() {
             Some(("seconds", number)) => plan.seconds = number.parse().expect("seconds=NUMBER"),
             Some(("rounds", number)) => plan.rounds = number.parse().expect("rounds=NUMBER"),
             None if word == "page" => goes_into_page = true,
+            None if word == "pair" => plan.is_pair = true,
             // Cargo adds this one.
             None if word == "--bench" => {}
             None if GROUPS.iter().any(|(name, _)| *name == word) => wanted.push(word),
             _ => panic!(
-                "{word} is none of seconds=N, rounds=N, page, {:?}",
+                "{word} is none of seconds=N, rounds=N, page, pair, {:?}",
                 GROUPS.map(|(name, _)| name)
             ),
         }

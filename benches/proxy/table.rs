@@ -25,6 +25,10 @@ impl Table {
         &self.title
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     pub fn row(&mut self, cells: Vec<String>) {
         // Long runs are watched.
         eprintln!("    {}", cells.join(" | "));

@@ -45,13 +45,9 @@ pub fn tls(plan: &Plan) -> Vec<Table> {
                 is_secret: client_tls,
                 ..Load::new(8, "prepared", script)
             };
-            let figures = comparison.run(plan, &stage, &format!("{what}, {name}"), &load);
-            let ours = stage
-                .ways
-                .iter()
-                .zip(&figures)
-                .find(|(way, _)| way.name == "bemi");
-            let cpu = ours.expect("bemi").1.cpu;
+            let cpu = comparison
+                .run(plan, &stage, &format!("{what}, {name}"), &load)
+                .cpu;
             let legs = u8::from(client_tls) + u8::from(server_tls);
             if legs == 0 {
                 plain.push(cpu);
