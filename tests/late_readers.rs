@@ -7,7 +7,6 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread::sleep;
@@ -15,7 +14,7 @@ use std::time::Duration;
 
 use bemi::config::{Config, ListenAddress};
 use rustls::StreamOwned;
-use support::conversation::{Conversation, PATIENCE, query};
+use support::conversation::{Conversation, PATIENCE, query, socket};
 use support::proxy::{self, background};
 use support::{panics, tls};
 
@@ -41,12 +40,6 @@ fn read_values<S: Read + Write>(conversation: &mut Conversation<S>) -> Vec<Vec<u
 /// Large pieces, which are cut more easily.
 fn large_pieces(config: &mut Config) {
     config.limits.buffer_bytes = 1 << 20;
-}
-
-fn tcp_socket(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).expect("somebody listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("an option");
-    stream
 }
 
 fn unix_socket(directory: &Path, port: u16) -> UnixStream {
@@ -97,7 +90,7 @@ fn a_client_that_reads_late_by_tls_reads_everything() {
         // TLS at once, without a request for it.
         StreamOwned::new(
             tls::client(&authority, &[b"postgresql"]),
-            tcp_socket(proxy.address),
+            socket(proxy.address.port()),
         )
     });
 }

@@ -6,7 +6,7 @@
 //! noisy for all of them, and medians are what is printed. Noise comes in spells of some seconds, so more rounds say more than longer
 //! ones, as long as many transactions are in each. With `page` the tables go into `docs/benchmarks.md` as well; with `page` and a
 //! group, those of the group only. With `pair` only PgBouncer and bemi have turns in `select`, `write`, `connect` and `tls`: twice as
-//! many rounds in the same time, for what differs by little.
+//! many rounds in the same time, for what differs by little. It is printed only: the page has all ways, by one number of rounds.
 //!
 //! The peers are processes of their own, and the CPU time of each is read from `/proc/PID/stat`.
 
@@ -78,6 +78,10 @@ fn main() {
             ),
         }
     }
+    assert!(
+        !(plan.is_pair && goes_into_page),
+        "pair does not go with page, which has all ways"
+    );
     let heading = format!(
         "{}\n`make bench` with runs of {} s, medians of {} rounds; shares are taken within a round.\n",
         Stage::describe(),

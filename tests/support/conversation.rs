@@ -32,21 +32,17 @@ pub struct Transcript {
 impl Conversation {
     /// Connects to 127.0.0.1 and says nothing.
     pub fn open(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).expect("somebody listens");
-        stream.set_nodelay(true).expect("an option");
-        stream.set_read_timeout(Some(PATIENCE)).expect("an option");
-        stream.set_write_timeout(Some(PATIENCE)).expect("an option");
-        Self { stream }
+        Self { stream: socket(port) }
     }
 
     /// Logs in where no password is asked for, and reads up to the first ReadyForQuery.
     pub fn log_in(port: u16, database: &str) -> Self {
-        Self::log_in_on(Self::open(port).stream, database)
+        Self::log_in_on(socket(port), database)
     }
 
     /// Sends this startup packet and reads up to the first ReadyForQuery.
     pub fn start(port: u16, packet: &[u8]) -> Self {
-        Self::start_on(Self::open(port).stream, packet)
+        Self::start_on(socket(port), packet)
     }
 
     /// Has nothing more to say.
@@ -135,6 +131,15 @@ impl<S: Read + Write> Conversation<S> {
         );
         (bytes, !is_silent)
     }
+}
+
+/// A socket with 127.0.0.1, on which nothing takes longer than [`PATIENCE`].
+pub fn socket(port: u16) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", port)).expect("somebody listens");
+    stream.set_nodelay(true).expect("an option");
+    stream.set_read_timeout(Some(PATIENCE)).expect("an option");
+    stream.set_write_timeout(Some(PATIENCE)).expect("an option");
+    stream
 }
 
 /// A startup packet.
