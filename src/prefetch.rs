@@ -2,9 +2,7 @@
 //!
 //! With hundreds of connections that are busy at once, the state of each has left the processor's caches by its next
 //! turn, and a turn that comes upon one line of it after the other waits for each. Asked for together, and while another
-//! relay has its turn, they cost next to nothing. And a queue that stays where it is has its lines at hand.
-
-use std::collections::VecDeque;
+//! relay has its turn, they cost next to nothing.
 
 /// Bytes that come from memory at once.
 #[cfg(target_arch = "x86_64")]
@@ -29,34 +27,3 @@ pub(crate) fn prefetch_many<T>(start: *const T, count: usize) {
 /// Elsewhere there is no stable way to ask.
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) fn prefetch_many<T>(_: *const T, _: usize) {}
-
-/// Takes out the first value. Once there is none left, the next ones come to lie where the last ones did: a queue that went
-/// on through its memory would come upon lines that have left the caches. (`VecDeque::clear` begins anew, though its documentation
-/// does not say so; the test does.)
-pub(crate) fn pop_front<T>(queue: &mut VecDeque<T>) -> Option<T> {
-    let first = queue.pop_front();
-    if queue.is_empty() {
-        queue.clear();
-    }
-    first
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_queue_that_was_emptied_goes_on_where_it_began() {
-        let mut queue = VecDeque::with_capacity(4);
-        let beginning = queue.as_slices().0.as_ptr();
-        for n in 0..10 {
-            queue.extend([n, n + 1]);
-            assert_eq!(queue.as_slices().0.as_ptr(), beginning);
-            assert_eq!(
-                (pop_front(&mut queue), pop_front(&mut queue)),
-                (Some(n), Some(n + 1))
-            );
-            assert_eq!(pop_front(&mut queue), None);
-        }
-    }
-}

@@ -192,7 +192,7 @@ fn payloads(criterion: &mut Criterion) {
             .expect("an object")
             .expect("a context")
     };
-    let (nothing, said) = (Context::default(), context(CONTEXT));
+    let said = context(CONTEXT);
     let comment = context(r#"{"controller":"todo","user_id":5}"#);
     let mut sql = Vec::new();
     bemi::context::write_json_string(&mut sql, INSERT);
@@ -200,10 +200,10 @@ fn payloads(criterion: &mut Criterion) {
         b.iter(|| Context::parse(black_box(CONTEXT), 1 << 20))
     });
     group.bench_function("build, one layer", |b| {
-        b.iter(|| payload::build(black_box(&[&nothing, &said]), Some(&sql)));
+        b.iter(|| payload::build(black_box(&[None, Some(&said)]), Some(&sql)));
     });
     group.bench_function("build, two layers", |b| {
-        b.iter(|| payload::build(black_box(&[&nothing, &said, &comment]), Some(&sql)));
+        b.iter(|| payload::build(black_box(&[None, Some(&said), Some(&comment)]), Some(&sql)));
     });
     group.finish();
 }

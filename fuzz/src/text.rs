@@ -136,7 +136,7 @@ fn comments(data: &[u8]) {
 
 /// What goes into the write-ahead log is JSON, ASCII, and says what was said.
 fn check_context(context: &Context) {
-    let written = payload::build(&[context], None);
+    let written = payload::build(&[Some(context)], None);
     assert!(written.is_ascii());
     let read: Value = serde_json::from_slice(&written).expect("a JSON object");
     assert_eq!(read.as_object(), Some(context.entries()));

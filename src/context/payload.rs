@@ -9,12 +9,12 @@ pub const SQL_KEY: &str = "SQL";
 /// The payload that takes back what earlier messages of a transaction said.
 pub const NOTHING: &[u8] = b"{}";
 
-/// Merges `layers`, the later ones over the earlier ones, and adds the statement's text.
+/// Merges the layers that there are, the later ones over the earlier ones, and adds the statement's text.
 ///
 /// `sql` is a JSON string, quotes included, or `None` to leave the statement out.
 /// The common case, one layer with members and no `SQL` of its own, is a copy.
-pub fn build(layers: &[&Context], sql: Option<&[u8]>) -> Vec<u8> {
-    let mut said = layers.iter().filter(|layer| !layer.is_empty());
+pub fn build(layers: &[Option<&Context>], sql: Option<&[u8]>) -> Vec<u8> {
+    let mut said = layers.iter().flatten().filter(|layer| !layer.is_empty());
     let (first, second) = (said.next(), said.next());
     match (first, second) {
         (Some(only), None) => assemble(only, sql),
@@ -23,10 +23,10 @@ pub fn build(layers: &[&Context], sql: Option<&[u8]>) -> Vec<u8> {
     }
 }
 
-/// All layers in one, the later ones over the earlier ones.
-pub fn merge(layers: &[&Context]) -> Context {
+/// All layers that there are in one, the later ones over the earlier ones.
+pub fn merge(layers: &[Option<&Context>]) -> Context {
     let mut merged = Entries::new();
-    for layer in layers {
+    for layer in layers.iter().flatten() {
         for (key, value) in layer.entries() {
             merged.insert(key.clone(), value.clone());
         }
@@ -62,7 +62,7 @@ mod tests {
 
     fn built(layers: &[&str], sql: Option<&str>) -> String {
         let layers: Vec<Context> = layers.iter().map(|text| context(text)).collect();
-        let layers: Vec<&Context> = layers.iter().collect();
+        let layers: Vec<Option<&Context>> = layers.iter().map(Some).collect();
         String::from_utf8(build(&layers, sql.map(str::as_bytes))).unwrap()
     }
 

@@ -13,6 +13,7 @@
 //! measured to serve a little more at the price of some 15 % more CPU time per transaction, which the database next
 //! door can use better; a runtime per core costs half a microsecond a transaction that an event loop does not.
 
+mod backlog;
 mod cancel;
 pub mod connect_error;
 mod connection;

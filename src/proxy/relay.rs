@@ -18,10 +18,11 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
+use super::backlog::Backlog;
 use super::phase::{LAST_WORDS, Phase};
 use super::polled::Polled;
 use super::stream::Stream;
@@ -45,9 +46,9 @@ pub(super) struct Scratch {
 pub(super) struct Side {
     stream: Stream,
     /// Read and not decided on.
-    held: BytesMut,
+    held: Backlog,
     /// Decided on and not yet written to this side.
-    pending: BytesMut,
+    pending: Backlog,
     /// What TLS still keeps.
     needs_flush: bool,
     has_ended: bool,
@@ -59,9 +60,8 @@ impl Side {
     pub fn new(stream: Stream, held: BytesMut) -> Self {
         Self {
             stream,
-            // An empty one still has the room that was made for the login.
-            held: if held.is_empty() { BytesMut::new() } else { held },
-            pending: BytesMut::new(),
+            held: held.into(),
+            pending: Backlog::default(),
             needs_flush: false,
             has_ended: false,
             is_shut: false,
@@ -70,7 +70,7 @@ impl Side {
 
     /// The stream, and what was read ahead of it.
     pub fn into_parts(self) -> (Stream, BytesMut) {
-        (self.stream, self.held)
+        (self.stream, self.held.into())
     }
 
     /// Writes what it can, the rest waits. Never blocks.
@@ -86,21 +86,17 @@ impl Side {
                 Poll::Pending => break,
             }
         }
-        self.pending.extend_from_slice(bytes);
+        self.pending.extend(bytes);
         Ok(())
     }
 
     /// Gets rid of what is pending; `Ready` when nothing is.
     fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.pending.is_empty() {
-            match ready!(Pin::new(&mut self.stream).poll_write(context, &self.pending)) {
+            match ready!(Pin::new(&mut self.stream).poll_write(context, self.pending.bytes())) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(n) => {
                     self.pending.advance(n);
-                    if self.pending.is_empty() {
-                        // An empty one still has its room, even where it says that its capacity is 0.
-                        self.pending = BytesMut::new();
-                    }
                     self.needs_flush = self.stream.is_tls();
                 }
                 Err(error) => return Poll::Ready(Err(error)),
@@ -203,8 +199,8 @@ pub(super) struct Relay {
 impl Relay {
     pub fn new(client: Side, server: Side, session: Session, buffer_bytes: usize) -> Self {
         let traffic = Traffic {
-            from_client: client.held.len() as u64,
-            from_server: server.held.len() as u64,
+            from_client: client.held.bytes().len() as u64,
+            from_server: server.held.bytes().len() as u64,
         };
         Self {
             client,
@@ -378,7 +374,7 @@ impl Relay {
                 self.client.has_ended = true;
                 // Of its last message only a part came: what the server says to that is up to the server.
                 let cut_short = std::mem::take(&mut self.client.held);
-                if let Err(error) = self.server.write(context, &cut_short) {
+                if let Err(error) = self.server.write(context, cut_short.bytes()) {
                     return self.server_is_gone(error);
                 }
             }
@@ -416,7 +412,7 @@ impl Relay {
         tracing::debug!(%error, "the server takes no more");
         self.client.has_ended = true;
         self.server.is_shut = true;
-        self.server.pending = BytesMut::new();
+        self.server.pending = Backlog::default();
         self.server.needs_flush = false;
         Ok(false)
     }
@@ -438,7 +434,7 @@ impl Relay {
         self.client.stream.enter_runtime()?;
         let goodbye = async {
             if let Some(response) = response {
-                self.client.stream.write_all(&self.client.pending).await?;
+                self.client.stream.write_all(self.client.pending.bytes()).await?;
                 self.client.stream.write_all(&response.to_bytes()).await?;
             }
             self.client.stream.shutdown().await
@@ -460,23 +456,20 @@ fn read(side: &mut Side, context: &mut Context<'_>, buffer: &mut [u8]) -> io::Re
 }
 
 /// What is to be decided on: what was read, behind what was held if anything was.
-fn input<'a>(held: &'a mut BytesMut, read: &'a [u8]) -> &'a [u8] {
+fn input<'a>(held: &'a mut Backlog, read: &'a [u8]) -> &'a [u8] {
     if held.is_empty() {
         read
     } else {
-        held.extend_from_slice(read);
-        held
+        held.extend(read);
+        held.bytes()
     }
 }
 
 /// Keeps what was not decided on.
-fn keep_rest(held: &mut BytesMut, read: &[u8], consumed: usize) {
+fn keep_rest(held: &mut Backlog, read: &[u8], consumed: usize) {
     if held.is_empty() {
-        held.extend_from_slice(read.get(consumed..).unwrap_or_default());
+        held.extend(read.get(consumed..).unwrap_or_default());
     } else {
-        held.advance(consumed.min(held.len()));
-        if held.is_empty() {
-            *held = BytesMut::new();
-        }
+        held.advance(consumed);
     }
 }

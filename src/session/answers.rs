@@ -212,38 +212,38 @@ impl Whose {
 
 /// Whether a message of this type answers an entry of this kind, and whether that completes it ("Message Flow").
 fn answers(kind: &Kind, tag: u8) -> Option<Answer> {
-    let copies = matches!(
-        tag,
-        tag::COPY_IN_RESPONSE
+    match (kind, tag) {
+        (Kind::Parse, tag::PARSE_COMPLETE)
+        | (Kind::Bind, tag::BIND_COMPLETE)
+        | (Kind::Describe, tag::ROW_DESCRIPTION | tag::NO_DATA)
+        | (Kind::Execute, tag::COMMAND_COMPLETE | tag::EMPTY_QUERY_RESPONSE | tag::PORTAL_SUSPENDED)
+        | (Kind::Close, tag::CLOSE_COMPLETE) => Some(Answer::Whole),
+        (Kind::Startup, _)
+        | (Kind::Describe, tag::PARAMETER_DESCRIPTION)
+        | (
+            Kind::Execute | Kind::Query(_),
+            tag::DATA_ROW
+            | tag::COPY_IN_RESPONSE
             | tag::COPY_OUT_RESPONSE
             | tag::COPY_BOTH_RESPONSE
             | tag::COPY_DATA
-            | tag::COPY_DONE
-    );
-    let completes = matches!(tag, tag::COMMAND_COMPLETE | tag::EMPTY_QUERY_RESPONSE);
-    let (part, whole) = match kind {
-        Kind::Startup => (true, false),
-        Kind::Parse => (false, tag == tag::PARSE_COMPLETE),
-        Kind::Bind => (false, tag == tag::BIND_COMPLETE),
-        Kind::Close => (false, tag == tag::CLOSE_COMPLETE),
-        Kind::Describe => (
-            tag == tag::PARAMETER_DESCRIPTION,
-            matches!(tag, tag::ROW_DESCRIPTION | tag::NO_DATA),
-        ),
-        Kind::Execute => (
-            copies || tag == tag::DATA_ROW,
-            completes || tag == tag::PORTAL_SUSPENDED,
-        ),
-        Kind::Query(_) => (
-            copies || completes || matches!(tag, tag::DATA_ROW | tag::ROW_DESCRIPTION),
-            false,
-        ),
-        Kind::FunctionCall => (tag == tag::FUNCTION_CALL_RESPONSE, false),
-        Kind::Sync | Kind::SyncInCopy(_) | Kind::EndOfCopy(_) | Kind::Notice(_) => (false, false),
-    };
-    if whole {
-        Some(Answer::Whole)
-    } else {
-        part.then_some(Answer::Part)
+            | tag::COPY_DONE,
+        )
+        | (Kind::Query(_), tag::ROW_DESCRIPTION | tag::COMMAND_COMPLETE | tag::EMPTY_QUERY_RESPONSE)
+        | (Kind::FunctionCall, tag::FUNCTION_CALL_RESPONSE) => Some(Answer::Part),
+        (
+            Kind::Parse
+            | Kind::Bind
+            | Kind::Describe
+            | Kind::Execute
+            | Kind::Close
+            | Kind::Sync
+            | Kind::Query(_)
+            | Kind::FunctionCall
+            | Kind::SyncInCopy(_)
+            | Kind::EndOfCopy(_)
+            | Kind::Notice(_),
+            _,
+        ) => None,
     }
 }

@@ -226,7 +226,7 @@ impl Session {
             Value::Known(context) => context.as_ref().is_some_and(|context| !context.is_empty()),
             Value::OnServer => true,
         };
-        value || !self.base.is_empty()
+        value || self.base.is_some()
     }
 
     /// Has a warning go out when its turn comes.

@@ -28,6 +28,7 @@ pub mod ours;
 mod outbound;
 mod plan;
 mod policy;
+mod queue;
 mod refusal;
 mod replies;
 mod simple;
@@ -58,8 +59,8 @@ pub struct Session {
     verdicts: Arc<VerdictCache>,
     /// Needed at its beginning, and kept out of what a turn goes through.
     client: Box<Client>,
-    /// The lowest layer of every context.
-    base: Context,
+    /// The lowest layer of every context, if there is any.
+    base: Option<Box<Context>>,
     dialect: Dialect,
     /// By which error positions are counted: the server counts in its own encoding, after it has converted the text.
     counting: ClientEncoding,
@@ -71,7 +72,7 @@ pub struct Session {
     replies: Replies,
     confirmed: Timeline,
     /// What will be true if everything in flight succeeds; absent where that is what is confirmed.
-    ahead: Option<Timeline>,
+    ahead: Option<Box<Timeline>>,
     statements: Names<Arc<Prepared>>,
     portals: Names<Portal>,
     reserved: Reserved,
@@ -223,30 +224,28 @@ impl Session {
     /// Has the processor fetch the statements that the next messages are likely to be about. What [`Session::prefetch`]
     /// asked for is there by now.
     pub fn prefetch_statements(&self) {
-        let executed = self.portals.likely().map(|portal| &portal.prepared);
-        for prepared in self.statements.likely().chain(executed) {
-            prefetch(&**prepared);
-        }
+        self.statements.for_each_likely(|prepared| prefetch(&**prepared));
+        self.portals.for_each_likely(|portal| prefetch(&*portal.prepared));
     }
 
     /// The timeline as it will be if everything in flight succeeds.
     fn current(&self) -> &Timeline {
-        self.ahead.as_ref().unwrap_or(&self.confirmed)
+        self.ahead.as_deref().unwrap_or(&self.confirmed)
     }
 
     fn advance(&mut self, effect: &Effect) {
-        self.ahead
-            .get_or_insert_with(|| self.confirmed.clone())
-            .apply(effect);
+        self.ahead_mut().apply(effect);
+    }
+
+    fn ahead_mut(&mut self) -> &mut Timeline {
+        self.ahead.get_or_insert_with(|| Box::new(self.confirmed.clone()))
     }
 
     /// A message was sent for the client or for us; what will follow from it is counted on from now.
     fn sent(&mut self, reply: Reply) {
-        reply.for_each_effect(|effect| {
-            self.ahead
-                .get_or_insert_with(|| self.confirmed.clone())
-                .apply(effect);
-        });
+        if reply.may_have_effects() {
+            reply.for_each_effect(|effect| self.advance(effect));
+        }
         let is_boundary = reply.is_boundary();
         self.is_unsynced = !matches!(reply.kind, Kind::Sync) && (self.is_unsynced || !is_boundary);
         self.close_group_if(is_boundary);
@@ -261,9 +260,7 @@ impl Session {
         self.group += 1;
         self.group_is_open = false;
         if !self.current().is_settled() {
-            self.ahead
-                .get_or_insert_with(|| self.confirmed.clone())
-                .assume_end_of_group();
+            self.ahead_mut().assume_end_of_group();
         }
     }
 
@@ -280,6 +277,6 @@ impl Session {
                 timeline.assume_end_of_group();
             }
         }
-        self.ahead = Some(timeline);
+        self.ahead = Some(Box::new(timeline));
     }
 }

@@ -12,16 +12,18 @@
 //! compared one by one, and more are hashed fast; a seed for each session keeps its client from choosing names that
 //! collide.
 
-use std::collections::VecDeque;
-
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use smallvec::SmallVec;
 
-use crate::prefetch::{pop_front, prefetch, prefetch_many};
+use super::queue::Queue;
+use crate::prefetch::prefetch;
 
 /// As many names are sooner compared than hashed.
 const FEW: usize = 8;
+
+/// Of as many names it is likely that one of them comes next. To fetch more takes longer than to wait for the one that does.
+const LIKELY: usize = 2;
 
 /// Where most are short enough to need no memory of their own: `S_1`, `P0_1`, `asyncpg_stmt_1`.
 type Name = SmallVec<[u8; 16]>;
@@ -33,7 +35,7 @@ pub struct Names<T> {
     unnamed: Standing<T>,
     named: IndexMap<Name, Standing<T>, RandomState>,
     /// In flight, oldest first. The last one has the number `sent`.
-    pending: VecDeque<Pending<T>>,
+    pending: Queue<Pending<T>>,
     /// How many definitions were sent so far.
     sent: u64,
 }
@@ -82,7 +84,7 @@ impl<T> Default for Names<T> {
         Self {
             unnamed: Standing::default(),
             named: IndexMap::default(),
-            pending: VecDeque::new(),
+            pending: Queue::default(),
             sent: 0,
         }
     }
@@ -91,20 +93,27 @@ impl<T> Default for Names<T> {
 impl<T> Names<T> {
     /// Has the processor fetch what is in flight, or the place of what comes next, and what was defined first.
     pub fn prefetch(&self) {
-        prefetch_many(self.pending.as_slices().0.as_ptr(), 1);
-        for (name, standing) in self.named.iter().take(FEW) {
+        self.pending.prefetch(1);
+        for (name, standing) in self.named.iter().take(LIKELY) {
             prefetch(name);
             prefetch(standing);
         }
     }
 
-    /// Some of what the names stand for: what the next messages are likely to be about. However many names there are, it is
-    /// a small number.
-    pub fn likely(&self) -> impl Iterator<Item = &T> {
-        let few = self.standings().take(1 + FEW);
-        let oldest = self.pending.front();
-        few.filter_map(Standing::confirmed)
-            .chain(oldest.and_then(Pending::definition))
+    /// Visits some of what the names stand for: what the next messages are likely to be about. However many names there are,
+    /// it is a small number. A visitor, as a chain of iterators takes longer to ask for the next than to have it.
+    pub fn for_each_likely(&self, mut visit: impl FnMut(&T)) {
+        if let Some(unnamed) = &self.unnamed.confirmed {
+            visit(unnamed);
+        }
+        if let Some(oldest) = self.pending.front().and_then(Pending::definition) {
+            visit(oldest);
+        }
+        for standing in self.named.values().take(LIKELY) {
+            if let Some(confirmed) = &standing.confirmed {
+                visit(confirmed);
+            }
+        }
     }
 
     /// What the name will stand for if all that is in flight succeeds.
@@ -150,11 +159,11 @@ impl<T> Names<T> {
         let standing = if name.is_empty() {
             &mut self.unnamed
         } else {
-            self.named.entry(name.into()).or_default()
+            self.named.entry(Name::from_slice(name)).or_default()
         };
         standing.youngest = self.sent;
-        self.pending.push_back(Pending {
-            name: name.into(),
+        self.pending.push(Pending {
+            name: Name::from_slice(name),
             definition,
             group,
         });
@@ -162,7 +171,7 @@ impl<T> Names<T> {
 
     /// The server confirmed the oldest pending definition.
     pub fn confirm(&mut self) {
-        let Some(oldest) = pop_front(&mut self.pending) else {
+        let Some(oldest) = self.pending.pop() else {
             return;
         };
         if oldest.name.is_empty() {
@@ -178,7 +187,7 @@ impl<T> Names<T> {
     /// The server skipped the oldest `n` pending definitions.
     pub fn discard(&mut self, n: usize) {
         for _ in 0..n {
-            let Some(skipped) = pop_front(&mut self.pending) else {
+            let Some(skipped) = self.pending.pop() else {
                 return;
             };
             self.tidy(&skipped.name);

@@ -132,23 +132,20 @@ impl Session {
             return self.take_back();
         }
         let sql = || self.policy.sql(write.verdict, write.index);
-        let nothing = Context::default();
-        let comments = write.comments.map(|comment| comment.unwrap_or(&nothing));
+        let base = self.base.as_deref();
         let value = match self.current().value() {
-            Value::Known(context) => context.as_deref().unwrap_or(&nothing),
+            Value::Known(context) => context.as_deref(),
             // Behind a pooler the server's copy is ours only within the group that set it.
-            Value::OnServer if self.policy.is_pooled && *self.confirmed.value() == Value::OnServer => {
-                &nothing
-            }
+            Value::OnServer if self.policy.is_pooled && *self.confirmed.value() == Value::OnServer => None,
             Value::OnServer => {
-                let above = payload::merge(&comments);
+                let (below, above) = (payload::merge(&[base]), payload::merge(&write.comments));
                 let in_force = self.may_be_in_force();
-                return Plan::EmitOnServer(ours::merge_on_server_sql(&self.base, &above, sql(), in_force));
+                return Plan::EmitOnServer(ours::merge_on_server_sql(&below, &above, sql(), in_force));
             }
         };
-        let [inner, outer] = comments;
-        let layers = [&self.base, value, inner, outer];
-        if layers.iter().all(|layer| layer.is_empty()) {
+        let [inner, outer] = write.comments;
+        let layers = [base, value, inner, outer];
+        if layers.iter().flatten().all(|layer| layer.is_empty()) {
             return self.take_back();
         }
         let payload = payload::build(&layers, sql());

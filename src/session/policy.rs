@@ -96,8 +96,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// The lowest layer of every context: what the operator wrote down, and the facts asked for.
-    pub fn base(&self, policy: &Policy) -> Context {
+    /// The lowest layer of every context: what the operator wrote down, and the facts asked for. Absent where that is nothing.
+    pub fn base(&self, policy: &Policy) -> Option<Box<Context>> {
         let mut entries = policy.fixed.clone();
         for fact in &policy.facts {
             let value = match fact {
@@ -110,6 +110,6 @@ impl Client {
                 entries.insert(fact.key().to_owned(), value.into());
             }
         }
-        Context::new(entries)
+        (!entries.is_empty()).then(|| Box::new(Context::new(entries)))
     }
 }

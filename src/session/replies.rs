@@ -7,9 +7,9 @@
 
 use std::collections::VecDeque;
 
+use super::queue::Queue;
 use super::refusal::Refusal;
 use crate::context::{Effect, Scope, Value};
-use crate::prefetch::{pop_front, prefetch_many};
 use crate::wire::response::Response;
 
 /// Who asked.
@@ -170,6 +170,14 @@ impl Reply {
         }
     }
 
+    /// Whether its success may do anything to the timeline. Of nearly all replies it does not, and that is told here without
+    /// a call.
+    #[inline]
+    pub fn may_have_effects(&self) -> bool {
+        !matches!(self.outcome, None | Some(Outcome::Statement | Outcome::Portal))
+            || matches!(self.kind, Kind::Query(Some(_)))
+    }
+
     /// Everything its success would do to the timeline, in order.
     pub fn for_each_effect(&self, mut visit: impl FnMut(&Effect)) {
         self.for_each_outcome(|outcome| {
@@ -188,9 +196,12 @@ struct Census {
 }
 
 impl Census {
+    #[inline]
     fn of(reply: &Reply) -> Self {
         let mut census = Self::default();
-        reply.for_each_effect(|effect| census.add(Self::of_effect(effect)));
+        if reply.may_have_effects() {
+            reply.for_each_effect(|effect| census.add(Self::of_effect(effect)));
+        }
         census
     }
 
@@ -215,7 +226,7 @@ impl Census {
 /// The queue. A *group* is what one Sync or one Query ends; the *open* group has no end yet.
 #[derive(Debug, Default)]
 pub struct Replies {
-    queue: VecDeque<Reply>,
+    queue: Queue<Reply>,
     boundaries: usize,
     closed: Census,
     open: Census,
@@ -233,7 +244,7 @@ impl Replies {
     pub fn prefetch(&self) {
         /// Bind, Describe, Execute, Sync.
         const OF_ONE_STATEMENT: usize = 4;
-        prefetch_many(self.queue.as_slices().0.as_ptr(), OF_ONE_STATEMENT);
+        self.queue.prefetch(OF_ONE_STATEMENT);
     }
 
     /// How many entries wait.
@@ -271,7 +282,7 @@ impl Replies {
             self.open = Census::default();
             self.boundaries += 1;
         }
-        self.queue.push_back(reply);
+        self.queue.push(reply);
     }
 
     /// The client says that its COPY data ends. Where nothing is in flight there is no COPY for it to end. It has no
@@ -315,10 +326,10 @@ impl Replies {
 
     /// The front entry is answered in full. An end of COPY data behind it was for a COPY that did not come.
     pub fn pop(&mut self) -> Option<Reply> {
-        let reply = pop_front(&mut self.queue)?;
+        let reply = self.queue.pop()?;
         self.forget(&reply);
         if self.front().is_some_and(Reply::ends_copy) {
-            pop_front(&mut self.queue);
+            self.queue.pop();
         }
         Some(reply)
     }
@@ -383,7 +394,7 @@ impl Replies {
         let has_end = self.queue.len() > 1 + places;
         if places > 0 {
             // One entry for all: the client may send the COPY data behind them only where the queue has room.
-            self.queue.drain(2..=places);
+            self.queue.remove(2..=places);
             if let Some(reply) = self.queue.get_mut(1) {
                 reply.kind = Kind::SyncInCopy(syncs);
             }
@@ -392,7 +403,7 @@ impl Replies {
         let end = 1 + places.min(1);
         match self.queue.get_mut(end).map(|reply| &mut reply.kind) {
             Some(Kind::EndOfCopy(times)) if *times > 1 => *times -= 1,
-            Some(Kind::EndOfCopy(_)) => drop(self.queue.remove(end)),
+            Some(Kind::EndOfCopy(_)) => self.queue.remove(end..=end),
             Some(_) | None => {}
         }
         self.recount();
@@ -416,7 +427,7 @@ impl Replies {
 
     fn recount(&mut self) {
         (self.closed, self.open, self.boundaries) = (Census::default(), Census::default(), 0);
-        for reply in &self.queue {
+        for reply in self.queue.iter() {
             self.open.add(Census::of(reply));
             if reply.is_boundary() {
                 self.closed.add(self.open);
