@@ -2,6 +2,8 @@
 
 use crate::Plan;
 use crate::figures::median;
+use crate::load::by_name;
+use crate::pair;
 use crate::pgbench::{Figure, Load};
 use crate::stage::{Stage, Way};
 use crate::table::Table;
@@ -46,31 +48,29 @@ impl Comparison {
         }
     }
 
-    /// Each way has its turn in each round; of a pair, only those two. Returns the medians of bemi.
+    /// Each way has its turn in each round; of a pair, only those two, which change all the time. Returns the medians of bemi.
     pub fn run(&mut self, plan: &Plan, stage: &Stage, name: &str, load: &Load) -> Figure {
-        let ways = stage.ways.iter();
-        let runs: Vec<Run> = ways
-            .filter(|way| !plan.is_pair || PAIR.contains(&way.name))
-            .map(|way| (way, load))
-            .collect();
-        let lines = take_turns(plan, stage, &runs);
         let first = [name.to_owned(), load.clients.to_string()];
-        if !plan.is_pair {
+        let [theirs, ours] = if plan.is_pair {
+            pair::take_turns(plan, stage, PAIR.map(|name| by_name(stage, name)), load)
+        } else {
+            let runs: Vec<Run> = stage.ways.iter().map(|way| (way, load)).collect();
+            let lines = take_turns(plan, stage, &runs);
             for ((way, _), line) in runs.iter().zip(&lines) {
                 let mut cells = [&first[..], &[way.name.to_owned()]].concat();
                 cells.extend(cells_of(&middle(line), share(line, &lines[0]), way));
                 self.ways.row(cells);
             }
-        }
-        let [theirs, ours] = PAIR.map(|name| {
-            let at = runs.iter().position(|(way, _)| way.name == name);
-            &lines[at.expect("it is among the ways")]
-        });
+            PAIR.map(|name| {
+                let at = runs.iter().position(|(way, _)| way.name == name);
+                lines[at.expect("it is among the ways")].clone()
+            })
+        };
         let mut cells = first.to_vec();
-        cells.extend(spread(shares(ours, theirs, |figure| figure.rate)));
-        cells.extend(spread(shares(ours, theirs, |figure| figure.cpu)));
+        cells.extend(spread(shares(&ours, &theirs, |figure| figure.rate)));
+        cells.extend(spread(shares(&ours, &theirs, |figure| figure.cpu)));
         self.beside.row(cells);
-        middle(ours)
+        middle(&ours)
     }
 
     /// Those that have rows.

@@ -27,7 +27,7 @@ struct Group {
 type Yardstick = (&'static str, fn(&[f64]) -> f64);
 
 pub fn context(plan: &Plan) -> Vec<Table> {
-    let stage = stage(&Options::default());
+    let stage = stage(plan, &Options::default());
     let about = "The last line of each table before, of its yardstick in the same round: the middle, the lowest and the highest of \
                  all rounds, which are nearly twice as many here.";
     let head = ["what", "yardstick", "of it", "of all rounds"];

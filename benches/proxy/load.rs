@@ -2,6 +2,7 @@
 
 use crate::Plan;
 use crate::comparison::Comparison;
+use crate::pair;
 use crate::pgbench::{Load, Script};
 use crate::stage::{Options, Stage, Way};
 use crate::table::Table;
@@ -29,7 +30,7 @@ const TABLES: &str = "
 pub fn select(plan: &Plan) -> Vec<Table> {
     let about = "One row by its key. CPU: user and system time of the process in between, a transaction.";
     let mut comparison = Comparison::new("Reads", about);
-    let stage = stage(&Options::default());
+    let stage = stage(plan, &Options::default());
     for protocol in ["prepared", "simple"] {
         for clients in CLIENTS {
             let load = Load::new(clients, protocol, SELECT);
@@ -42,8 +43,11 @@ pub fn select(plan: &Plan) -> Vec<Table> {
 pub fn write(plan: &Plan) -> Vec<Table> {
     let about = "Without context. TPC-B is pgbench's own, scale 50.";
     let mut comparison = Comparison::new("Writes", about);
-    let stage = stage(&Options::default());
+    let stage = bare_stage(&Options::default());
     initialize(&stage);
+    if plan.is_pair {
+        pair::copy_database(&stage);
+    }
     for clients in CLIENTS {
         let load = Load::new(clients, "prepared", INSERT);
         comparison.run(plan, &stage, "insert, prepared", &load);
@@ -82,19 +86,32 @@ pub fn connect(plan: &Plan) -> Vec<Table> {
     let mut comparison = Comparison::new("Connections", about);
     let mut load = Load::new(8, "simple", SELECT);
     load.reconnects = true;
-    comparison.run(plan, &stage(&Options::default()), "plain text, trust", &load);
+    comparison.run(
+        plan,
+        &stage(plan, &Options::default()),
+        "plain text, trust",
+        &load,
+    );
     load.is_secret = true;
     let options = Options {
         client_tls: true,
         password: true,
         ..Options::default()
     };
-    comparison.run(plan, &stage(&options), "TLS by the client, SCRAM", &load);
+    comparison.run(plan, &stage(plan, &options), "TLS by the client, SCRAM", &load);
     comparison.tables()
 }
 
-/// The server with its tables, and the ways.
-pub fn stage(options: &Options) -> Stage {
+/// The server with its tables, twice for a pair, and the ways.
+pub fn stage(plan: &Plan, options: &Options) -> Stage {
+    let stage = bare_stage(options);
+    if plan.is_pair {
+        pair::copy_database(&stage);
+    }
+    stage
+}
+
+fn bare_stage(options: &Options) -> Stage {
     let stage = Stage::set(&Options {
         connections: 520,
         ..*options

@@ -5,8 +5,9 @@
 //! [`GROUPS`]. Each run takes `seconds`; the ways take turns, round by round, forwards and backwards, so that a noisy machine is
 //! noisy for all of them, and medians are what is printed. Noise comes in spells of some seconds, so more rounds say more than longer
 //! ones, as long as many transactions are in each. With `page` the tables go into `docs/benchmarks.md` as well; with `page` and a
-//! group, those of the group only. With `pair` only PgBouncer and bemi have turns in `select`, `write`, `connect` and `tls`: twice as
-//! many rounds in the same time, for what differs by little. It is printed only: the page has all ways, by one number of rounds.
+//! group, those of the group only. With `pair` there are only PgBouncer and bemi in `select`, `write`, `connect` and `tls`, and they change
+//! every half a second ([`pair`]): for what differs by little, and for machines with neighbours. It is printed only: the page has all
+//! ways, each with the machine to itself.
 //!
 //! The peers are processes of their own, and the CPU time of each is read from `/proc/PID/stat`.
 
@@ -17,6 +18,7 @@ mod crowd;
 mod figures;
 mod load;
 mod page;
+mod pair;
 mod peers;
 mod pgbench;
 #[path = "../../tests/support/program.rs"]

@@ -1,10 +1,12 @@
 //! One run of pgbench.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Lines, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
 
 use crate::figures::{cpu_time, quantile};
 use crate::stage::{PASSWORD, Way};
@@ -91,41 +93,43 @@ impl Load {
     /// # Panics
     /// When pgbench fails, or a transaction does.
     pub fn run(&self, pgbench: &Path, way: &Way, seconds: u64) -> Figure {
+        self.start(pgbench, way, "postgres", seconds).figure()
+    }
+
+    /// Starts a run in this database, and returns once what follows counts.
+    ///
+    /// # Panics
+    /// When pgbench fails.
+    pub fn start(&self, pgbench: &Path, way: &Way, database: &str, seconds: u64) -> Begun {
         let directory = tempfile::tempdir().expect("a directory");
+        let seconds = self.duration(seconds);
         let mut child = self
             .command(pgbench, way.port, seconds, directory.path())
+            .arg(database)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("pgbench");
-        let (mut seen, mut said) = (Vec::new(), String::new());
-        for line in BufReader::new(child.stderr.take().expect("its stderr")).lines() {
-            let line = line.expect("text");
-            match progress(&line) {
-                Some((at, rate)) => seen.push(Seen {
-                    at,
-                    rate,
-                    cpu: way.pid.map(cpu_time).unwrap_or_default(),
-                }),
-                None => said = said + &line + "\n",
-            }
-        }
-        let mut summary = child.stdout.take().expect("its stdout");
-        summary.read_to_string(&mut said).expect("text");
-        let status = child.wait().expect("pgbench");
-        assert!(
-            status.success() && said.contains("number of failed transactions: 0 "),
-            "{}: {said}",
-            way.name,
-        );
-        let latencies = latencies(directory.path(), self.warm_up());
-        let (rate, cpu) = between(&seen[self.warm_up() as usize - 1..]);
-        Figure {
-            rate,
-            p50: quantile(&latencies, 0.5),
-            p99: quantile(&latencies, 0.99),
-            cpu,
-        }
+        let mut begun = Begun {
+            lines: BufReader::new(child.stderr.take().expect("its stderr")).lines(),
+            child,
+            directory,
+            way: way.clone(),
+            warm_up: self.warm_up(),
+            seen: Vec::new(),
+            said: String::new(),
+            end: Instant::now(),
+        };
+        while (begun.seen.len() as u64) < begun.warm_up && begun.read_line() {}
+        let age = begun.seen.last().map_or(0.0, |seen| seen.at);
+        begun.end = Instant::now() + Duration::from_secs(seconds) - Duration::from_secs_f64(age);
+        begun
+    }
+
+    /// In seconds, with those that do not count. The line of progress for the last second is not always printed, and two are
+    /// needed.
+    fn duration(&self, seconds: u64) -> u64 {
+        self.warm_up() + seconds.max(2) * self.stretch()
     }
 
     fn command(&self, pgbench: &Path, port: u16, seconds: u64, log: &Path) -> Command {
@@ -138,8 +142,7 @@ impl Load {
             "-c",
             &self.clients.to_string(),
             "-T",
-            // The line of progress for the last second is not always printed, and two are needed.
-            &(self.warm_up() + seconds.max(2) * self.stretch()).to_string(),
+            &seconds.to_string(),
         ]);
         command.args([
             "-M",
@@ -171,12 +174,107 @@ impl Load {
             .env("PGGSSENCMODE", "disable")
             .env("PGPASSWORD", PASSWORD);
         command.env("PGSSLMODE", if self.is_secret { "require" } else { "disable" });
-        command.arg("postgres");
         command
     }
 }
 
+/// A run that is under way.
+pub struct Begun {
+    child: Child,
+    lines: Lines<BufReader<ChildStderr>>,
+    directory: TempDir,
+    way: Way,
+    warm_up: u64,
+    seen: Vec<Seen>,
+    said: String,
+    end: Instant,
+}
+
+impl Begun {
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// When its time is over.
+    pub fn end(&self) -> Instant {
+        self.end
+    }
+
+    /// Waits for its end, and says what came out.
+    ///
+    /// # Panics
+    /// When pgbench fails, or a transaction does.
+    pub fn figure(mut self) -> Figure {
+        self.finish();
+        let latencies = latencies(self.directory.path(), self.warm_up);
+        let (rate, cpu) = between(&self.seen[self.warm_up as usize - 1..]);
+        Figure {
+            rate,
+            p50: quantile(&latencies, 0.5),
+            p99: quantile(&latencies, 0.99),
+            cpu,
+        }
+    }
+
+    /// The same of one that was stopped as soon as it counted, and from then on was running only so long. Of latencies
+    /// it says nothing, as they have the time in them that others had.
+    ///
+    /// # Panics
+    /// When pgbench fails, or a transaction does.
+    pub fn figure_of_turns(mut self, running: Duration) -> Figure {
+        self.finish();
+        let warm = self.seen[self.warm_up as usize - 1];
+        let (_, all) = self.said.split_once("actually processed: ").expect("a summary");
+        let all: f64 = all.lines().next().expect("a line").parse().expect("a number");
+        let cold = Seen {
+            at: 0.0,
+            rate: 0.0,
+            cpu: Duration::ZERO,
+        };
+        let before = transactions(&[&[cold], &self.seen[..self.warm_up as usize]].concat());
+        let cpu = self.way.pid.map(cpu_time).unwrap_or_default() - warm.cpu;
+        Figure {
+            rate: (all - before) / running.as_secs_f64(),
+            p50: f64::NAN,
+            p99: f64::NAN,
+            cpu: cpu.as_secs_f64() * 1e6 / (all - before),
+        }
+    }
+
+    fn finish(&mut self) {
+        while self.read_line() {}
+        let mut summary = self.child.stdout.take().expect("its stdout");
+        summary.read_to_string(&mut self.said).expect("text");
+        let status = self.child.wait().expect("pgbench");
+        assert!(
+            status.success() && self.said.contains("number of failed transactions: 0 "),
+            "{}: {}",
+            self.way.name,
+            self.said,
+        );
+    }
+
+    /// Whether there was another.
+    fn read_line(&mut self) -> bool {
+        let Some(line) = self.lines.next() else {
+            return false;
+        };
+        let line = line.expect("text");
+        match progress(&line) {
+            Some((at, rate)) => self.seen.push(Seen {
+                at,
+                rate,
+                cpu: self.way.pid.map(cpu_time).unwrap_or_default(),
+            }),
+            None => self.said += &(line + "\n"),
+        }
+        true
+    }
+}
+
 /// What a line of progress said, and the CPU time of the one in between at that moment.
+#[derive(Clone, Copy)]
 struct Seen {
     /// Seconds from the start.
     at: f64,
@@ -194,13 +292,16 @@ fn progress(line: &str) -> Option<(f64, f64)> {
 
 /// Transactions a second, and microseconds of CPU time a transaction, from the first line to the last.
 fn between(seen: &[Seen]) -> (f64, f64) {
-    let transactions: f64 = seen
-        .windows(2)
-        .map(|pair| pair[1].rate * (pair[1].at - pair[0].at))
-        .sum();
+    let transactions = transactions(seen);
     let (first, last) = (&seen[0], &seen[seen.len() - 1]);
     let cpu = (last.cpu - first.cpu).as_secs_f64();
     (transactions / (last.at - first.at), cpu * 1e6 / transactions)
+}
+
+/// How many there were from the first line to the last.
+fn transactions(seen: &[Seen]) -> f64 {
+    let between = |pair: &[Seen]| pair[1].rate * (pair[1].at - pair[0].at);
+    seen.windows(2).map(between).sum()
 }
 
 /// The latencies that pgbench wrote down once it was warm, sorted, in microseconds (manual, pgbench, "Per-Transaction

@@ -120,6 +120,11 @@ impl Stage {
 
     /// Runs SQL directly. Returns what it printed.
     pub fn sql(&self, sql: &str) -> String {
+        self.sql_in("postgres", sql)
+    }
+
+    /// The same in another database.
+    pub fn sql_in(&self, database: &str, sql: &str) -> String {
         let output = Command::new(&self.psql)
             .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h"])
             .arg(self.cluster.socket_dir())
@@ -128,6 +133,8 @@ impl Stage {
                 &self.cluster.port().to_string(),
                 "-U",
                 "postgres",
+                "-d",
+                database,
                 "-c",
                 sql,
             ])

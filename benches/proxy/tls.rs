@@ -32,11 +32,14 @@ pub fn tls(plan: &Plan) -> Vec<Table> {
         ("client by TLS", true, false),
         ("both by TLS", true, true),
     ] {
-        let stage = stage(&Options {
-            client_tls,
-            server_tls,
-            ..Options::default()
-        });
+        let stage = stage(
+            plan,
+            &Options {
+                client_tls,
+                server_tls,
+                ..Options::default()
+            },
+        );
         for (at, (what, script)) in [("one row", SELECT), ("1,000 rows", ROWS)]
             .into_iter()
             .enumerate()
