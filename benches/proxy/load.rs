@@ -8,7 +8,7 @@ use crate::stage::{Options, Stage, Way};
 use crate::table::Table;
 
 /// How many clients at once.
-const CLIENTS: [usize; 4] = [1, 8, 64, 500];
+pub const CLIENTS: [usize; 4] = [1, 8, 64, 500];
 
 /// Of each of [`TABLES`].
 pub const SELECT: &str = "\\set id random(1, 100000)\nSELECT task FROM todo WHERE id = :id;\n";
@@ -32,7 +32,7 @@ pub fn select(plan: &Plan) -> Vec<Table> {
     let mut comparison = Comparison::new("Reads", about);
     let stage = stage(plan, &Options::default());
     for protocol in ["prepared", "simple"] {
-        for clients in CLIENTS {
+        for &clients in plan.clients {
             let load = Load::new(clients, protocol, SELECT);
             comparison.run(plan, &stage, &format!("select, {protocol}"), &load);
         }
@@ -48,11 +48,11 @@ pub fn write(plan: &Plan) -> Vec<Table> {
     if plan.is_pair {
         pair::copy_database(&stage);
     }
-    for clients in CLIENTS {
+    for &clients in plan.clients {
         let load = Load::new(clients, "prepared", INSERT);
         comparison.run(plan, &stage, "insert, prepared", &load);
     }
-    for clients in CLIENTS {
+    for &clients in plan.clients {
         let mut load = Load::new(clients, "prepared", "");
         load.script = Script::Builtin("tpcb-like");
         comparison.run(plan, &stage, "TPC-B, prepared", &load);

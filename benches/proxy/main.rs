@@ -1,7 +1,7 @@
 //! What the proxy costs, beside its peers: the same load directly, through PgBouncer (session mode), through HAProxy (TCP
 //! mode) and through `bemi proxy`, all on this machine.
 //!
-//! `make bench`, or `cargo bench --bench proxy -- [seconds=N] [rounds=N] [page] [pair] [GROUP...]`; the groups are those of
+//! `make bench`, or `cargo bench --bench proxy -- [seconds=N] [rounds=N] [clients=N] [page] [pair] [GROUP...]`; the groups are those of
 //! [`GROUPS`]. Each run takes `seconds`; the ways take turns, round by round, forwards and backwards, so that a noisy machine is
 //! noisy for all of them, and medians are what is printed. Noise comes in spells of some seconds, so more rounds say more than longer
 //! ones, as long as many transactions are in each. With `page` the tables go into `docs/benchmarks.md` as well; with `page` and a
@@ -39,6 +39,8 @@ pub struct Plan {
     pub seconds: u64,
     /// How often each way has its turn.
     pub rounds: usize,
+    /// How many clients at once, where that varies.
+    pub clients: &'static [usize],
     /// Whether only PgBouncer and bemi have turns, where all ways are compared.
     pub is_pair: bool,
 }
@@ -61,6 +63,7 @@ fn main() {
     let mut plan = Plan {
         seconds: 2,
         rounds: 5,
+        clients: &load::CLIENTS,
         is_pair: false,
     };
     let mut goes_into_page = false;
@@ -69,20 +72,21 @@ fn main() {
         match word.split_once('=') {
             Some(("seconds", number)) => plan.seconds = number.parse().expect("seconds=NUMBER"),
             Some(("rounds", number)) => plan.rounds = number.parse().expect("rounds=NUMBER"),
+            Some(("clients", number)) => plan.clients = one_of(number.parse().expect("clients=NUMBER")),
             None if word == "page" => goes_into_page = true,
             None if word == "pair" => plan.is_pair = true,
             // Cargo adds this one.
             None if word == "--bench" => {}
             None if GROUPS.iter().any(|(name, _)| *name == word) => wanted.push(word),
             _ => panic!(
-                "{word} is none of seconds=N, rounds=N, page, pair, {:?}",
+                "{word} is none of seconds=N, rounds=N, clients=N, page, pair, {:?}",
                 GROUPS.map(|(name, _)| name)
             ),
         }
     }
     assert!(
-        !(plan.is_pair && goes_into_page),
-        "pair does not go with page, which has all ways"
+        !goes_into_page || !plan.is_pair && plan.clients == load::CLIENTS,
+        "neither pair nor clients goes with page, which has all ways by all numbers of clients"
     );
     let heading = format!(
         "{}\n`make bench` with runs of {} s, medians of {} rounds; shares are taken within a round.\n",
@@ -104,4 +108,10 @@ fn main() {
         (true, false) => page::replace(&tables),
         (false, _) => {}
     }
+}
+
+fn one_of(clients: usize) -> &'static [usize] {
+    let at = load::CLIENTS.iter().position(|number| *number == clients);
+    let at = at.unwrap_or_else(|| panic!("clients is one of {:?}", load::CLIENTS));
+    &load::CLIENTS[at..=at]
 }
