@@ -2,7 +2,7 @@
 
 use super::edit::Edit;
 use super::outbound::{Fate, OutOfStep};
-use super::replies::{Kind, Outcome, Owner, Reply};
+use super::replies::{Kind, Outcome, Owner};
 use super::{Session, SpareSyncs, ours};
 use crate::context::{Context, Effect, Value};
 use crate::wire::backend::{self, tag};
@@ -30,6 +30,7 @@ impl Session {
         let answer = answers(&front.kind, header.tag).ok_or(out_of_step)?;
         self.spare_syncs = SpareSyncs::default();
         let (is_ours, is_probe) = (!front.owner.is_client(), matches!(front.owner, Owner::Probe));
+        let is_executed = matches!(front.kind, Kind::Execute);
         let fate = if is_ours { Fate::Drop } else { Fate::Keep };
         let is_probed_value = is_probe && header.tag == tag::DATA_ROW;
         if header.tag == tag::COMMAND_COMPLETE {
@@ -48,10 +49,7 @@ impl Session {
             self.read_probe(body);
             return Ok(Fate::Drop);
         }
-        let Some(Reply { kind, outcome, .. }) = self.replies.pop() else {
-            return Err(out_of_step);
-        };
-        let is_executed = matches!(kind, Kind::Execute);
+        let outcome = self.replies.pop();
         self.confirm(outcome, header.tag, body);
         if is_executed && is_probe {
             self.release(edit);

@@ -4,7 +4,7 @@ use super::{Session, SpareSyncs};
 
 use super::edit::Edit;
 use super::refusal::Refusal;
-use super::replies::{Insertion, Kind, Outcome, Owner, QueryReplies};
+use super::replies::{Insertion, Kind, Owner, QueryReplies};
 use super::simple::original_position;
 use crate::context::Value;
 use crate::wire::backend::{self, TransactionStatus, tag};
@@ -162,13 +162,17 @@ impl Session {
             tag: tag::READY_FOR_QUERY,
         };
         let status = backend::ready_for_query(body).map_err(|_| out_of_step)?;
-        let owner = if self.answers_spare_sync() {
-            Owner::Client
+        let is_clients = if self.answers_spare_sync() {
+            true
         } else {
-            match self.replies.pop() {
-                Some(reply) if reply.is_boundary() => reply.owner,
+            match self.replies.front() {
+                Some(front) if front.is_boundary() => {
+                    let is_clients = front.owner.is_client();
+                    self.replies.pop();
+                    is_clients
+                }
                 // Nothing was asked: the server is free to say it again.
-                None => Owner::Client,
+                None => true,
                 Some(_) => return Err(out_of_step),
             }
         };
@@ -186,7 +190,7 @@ impl Session {
         } else if failed || !assumed || self.ahead_waits_for_server() {
             self.look_ahead_again();
         }
-        Ok(if owner.is_client() { Fate::Keep } else { Fate::Drop })
+        Ok(if is_clients { Fate::Keep } else { Fate::Drop })
     }
 
     /// Whether a ReadyForQuery answers a Sync that was sent among COPY data. Where another Sync is next, it answers that
@@ -295,8 +299,8 @@ impl Session {
                 let discarded = self.replies.discard_to_sync();
                 self.spare_syncs.count = self.replies.take_syncs_in_copy();
                 self.is_skipping = !discarded.found_sync;
-                self.statements.discard(discarded.count(&Outcome::Statement));
-                self.portals.discard(discarded.count(&Outcome::Portal));
+                self.statements.discard(discarded.statements);
+                self.portals.discard(discarded.portals);
                 self.forget_what_was_started();
             }
         }

@@ -74,6 +74,7 @@ impl<T> Queue<T> {
     }
 
     /// One more comes last.
+    #[inline]
     pub fn push(&mut self, last: T) {
         self.places.push(Some(last));
     }
@@ -81,6 +82,20 @@ impl<T> Queue<T> {
     /// The first one leaves.
     pub fn pop(&mut self) -> Option<T> {
         let first = self.places.get_mut(self.head)?.take();
+        self.step();
+        first
+    }
+
+    /// The first one leaves for good: nothing of it is moved.
+    pub fn drop_front(&mut self) {
+        if let Some(first) = self.places.get_mut(self.head) {
+            *first = None;
+            self.step();
+        }
+    }
+
+    /// One more place at the front is free.
+    fn step(&mut self) {
         self.head += 1;
         if self.is_empty() {
             self.places.clear();
@@ -88,7 +103,6 @@ impl<T> Queue<T> {
         } else if self.head >= FREE && self.head >= self.len() {
             self.close_ranks();
         }
-        first
     }
 
     /// Those of whom this is false leave.
@@ -143,6 +157,10 @@ mod tests {
                 ring.push_back(n);
             } else {
                 assert_eq!(queue.pop(), ring.pop_front());
+            }
+            if n % 64 == 0 {
+                queue.drop_front();
+                ring.pop_front();
             }
             assert!(all(&queue).iter().eq(ring.iter()));
             assert_eq!(queue.back_mut(), ring.back_mut());

@@ -196,12 +196,9 @@ struct Census {
 }
 
 impl Census {
-    #[inline]
     fn of(reply: &Reply) -> Self {
         let mut census = Self::default();
-        if reply.may_have_effects() {
-            reply.for_each_effect(|effect| census.add(Self::of_effect(effect)));
-        }
+        reply.for_each_effect(|effect| census.add(Self::of_effect(effect)));
         census
     }
 
@@ -275,8 +272,11 @@ impl Replies {
     }
 
     /// A message was sent.
+    #[inline]
     pub fn push(&mut self, reply: Reply) {
-        self.open.add(Census::of(&reply));
+        if reply.may_have_effects() {
+            self.open.add(Census::of(&reply));
+        }
         if reply.is_boundary() {
             self.closed.add(self.open);
             self.open = Census::default();
@@ -324,14 +324,22 @@ impl Replies {
         taken
     }
 
-    /// The front entry is answered in full. An end of COPY data behind it was for a COPY that did not come.
-    pub fn pop(&mut self) -> Option<Reply> {
-        let reply = self.queue.pop()?;
-        self.forget(&reply);
-        if self.front().is_some_and(Reply::ends_copy) {
-            self.queue.pop();
+    /// The front entry is answered in full. An end of COPY data behind it was for a COPY that did not come. Returns what
+    /// follows from it, to be carried out.
+    pub fn pop(&mut self) -> Option<Outcome> {
+        let front = self.queue.front_mut()?;
+        let census = front.may_have_effects().then(|| Census::of(front));
+        let is_boundary = front.is_boundary();
+        let outcome = front.outcome.take();
+        self.queue.drop_front();
+        if let Some(census) = census {
+            self.forget(census);
         }
-        Some(reply)
+        self.boundaries -= usize::from(is_boundary);
+        if self.front().is_some_and(Reply::ends_copy) {
+            self.queue.drop_front();
+        }
+        outcome
     }
 
     /// The current statement of the Query at the front is answered in full. Returns what follows from it, to be carried out.
@@ -342,40 +350,30 @@ impl Replies {
         let outcome = query.slots.pop_front()?.outcome?;
         if let Some(effect) = outcome.effect() {
             let census = Census::of_effect(effect);
-            if self.boundaries == 0 {
-                self.open.subtract(census)
-            } else {
-                self.closed.subtract(census)
-            }
+            self.forget(census);
         }
         Some(outcome)
     }
 
-    fn forget(&mut self, reply: &Reply) {
-        let census = Census::of(reply);
+    fn forget(&mut self, census: Census) {
         if self.boundaries == 0 {
             self.open.subtract(census);
         } else {
             self.closed.subtract(census);
-            self.boundaries -= usize::from(reply.is_boundary());
         }
     }
 
     /// Removes what the server skips after an error, up to the next Sync. `None` for the end when no Sync is
     /// in the queue yet: the server goes on skipping what comes.
     pub fn discard_to_sync(&mut self) -> Discarded {
-        let mut discarded = Discarded {
-            replies: Vec::new(),
-            found_sync: false,
-        };
+        let mut discarded = Discarded::default();
         while let Some(front) = self.queue.front() {
             if !front.is_skipped_after_error() {
                 discarded.found_sync = true;
                 break;
             }
-            if let Some(reply) = self.pop() {
-                discarded.replies.push(reply);
-            }
+            discarded.count(front);
+            self.pop();
         }
         discarded
     }
@@ -459,21 +457,28 @@ impl Replies {
 }
 
 /// What an error took out of the queue.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Discarded {
-    pub replies: Vec<Reply>,
+    /// How many definitions or removals of prepared statements will not come.
+    pub statements: usize,
+    /// How many of portals.
+    pub portals: usize,
     /// Whether the Sync that ends the skipping was sent already.
     pub found_sync: bool,
 }
 
 impl Discarded {
-    /// How many of the outcomes that will not come are this one.
-    pub fn count(&self, outcome: &Outcome) -> usize {
-        let mut count = 0;
-        for reply in &self.replies {
-            reply.for_each_outcome(|other| count += usize::from(other == outcome));
-        }
-        count
+    fn count(&mut self, reply: &Reply) {
+        reply.for_each_outcome(|outcome| match outcome {
+            Outcome::Statement => self.statements += 1,
+            Outcome::Portal => self.portals += 1,
+            Outcome::Timeline(_)
+            | Outcome::DeallocateAll
+            | Outcome::DiscardAll
+            | Outcome::Prepared { .. }
+            | Outcome::Hidden
+            | Outcome::MaybeSet { .. } => {}
+        });
     }
 }
 

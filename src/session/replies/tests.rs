@@ -23,7 +23,7 @@ fn an_error_discards_up_to_the_sync_even_across_a_query() {
     }
     let discarded = replies.discard_to_sync();
     assert!(discarded.found_sync);
-    assert_eq!(discarded.replies.len(), 3);
+    assert_eq!(replies.len(), 2);
     assert_eq!(replies.front(), Some(&Reply::client(Kind::Sync)));
     replies.pop();
     assert!(!replies.has_closed_groups());
