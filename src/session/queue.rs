@@ -106,9 +106,8 @@ impl<T> Queue<T> {
     }
 
     /// Those of whom this is false leave.
-    pub fn retain(&mut self, is_to_stay: impl FnMut(&T) -> bool) {
+    pub fn retain(&mut self, mut is_to_stay: impl FnMut(&T) -> bool) {
         self.close_ranks();
-        let mut is_to_stay = is_to_stay;
         self.places
             .retain(|place| place.as_ref().is_some_and(&mut is_to_stay));
     }

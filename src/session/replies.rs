@@ -363,8 +363,8 @@ impl Replies {
         }
     }
 
-    /// Removes what the server skips after an error, up to the next Sync. `None` for the end when no Sync is
-    /// in the queue yet: the server goes on skipping what comes.
+    /// Removes what the server skips after an error, up to the next Sync. Where none is in the queue yet, the server goes
+    /// on skipping what comes.
     pub fn discard_to_sync(&mut self) -> Discarded {
         let mut discarded = Discarded::default();
         while let Some(front) = self.queue.front() {
